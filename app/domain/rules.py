@@ -1,0 +1,134 @@
+"""The strategy's numbers, with the defaults the design settled on. Part of the settings tree, passed into pure code."""
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Fraction = Annotated[Decimal, Field(ge=0, le=1)]
+Positive = Annotated[Decimal, Field(gt=0)]
+
+
+class _Rules(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EntryStyle(StrEnum):
+    MAKER = "maker"
+    IOC = "ioc"
+
+
+class BreakEven(StrEnum):
+    ENTRY = "entry"
+    FEE_NEUTRAL = "fee_neutral"
+
+
+class SizingFees(StrEnum):
+    EXCLUDED = "excluded"
+    INCLUDED = "included"
+
+
+class SizingRules(_Rules):
+    risk: Annotated[Decimal, Field(gt=0, le=Decimal("0.05"))] = Decimal("0.0075")  # of equity, live
+    risk_dry_run: Annotated[Decimal, Field(gt=0, le=Decimal("0.05"))] = Decimal("0.005")  # of equity, paper and demo
+    fees: SizingFees = SizingFees.EXCLUDED
+    leverage: Annotated[int, Field(ge=1, le=125)] = 20
+    margin_use: Fraction = Decimal("0.9")  # of available balance
+
+
+class EntryRules(_Rules):
+    style: EntryStyle = EntryStyle.MAKER
+    maker_wait_ms: Annotated[int, Field(ge=0, le=10_000)] = 700
+    slippage_cap: Fraction = Decimal("0.0006")
+    max_run_r: Positive = Decimal("0.25")
+
+
+class StopRules(_Rules):
+    atr_multiple_thin: Positive = Decimal("0.6")  # order block thinner than ``thin_block_atr`` × ATR14
+    atr_multiple: Positive = Decimal("0.75")
+    thin_block_atr: Positive = Decimal("1.2")
+    fallback_fee_floor_r: Annotated[Decimal, Field(ge=0)] = Decimal("0.35")
+    alert_min_distance: Fraction = Decimal("0.001")
+    alert_max_distance: Fraction = Decimal("0.03")
+    backstop_r: Positive = Decimal("0.5")
+    max_price_mismatch: Fraction = Decimal("0.003")
+
+
+class TargetRules(_Rules):
+    """Parts of the position closed at multiples of R; the rest is the runner, trailed."""
+
+    parts: tuple[Fraction, ...] = (Decimal("0.3"), Decimal("0.3"))
+    r_multiples: tuple[Positive, ...] = (Decimal(1), Decimal("1.5"))
+    break_even: BreakEven = BreakEven.ENTRY
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if len(self.parts) != len(self.r_multiples):
+            raise ValueError("parts and r_multiples must have the same length")
+        if sum(self.parts) >= 1:
+            raise ValueError("parts must leave something for the runner: their sum must be under 1")
+        if list(self.r_multiples) != sorted(set(self.r_multiples)):
+            raise ValueError("r_multiples must rise")
+        return self
+
+
+class ExitRules(_Rules):
+    max_hold_min: Annotated[int, Field(ge=1, le=1440)] = 30
+    hold_past_second_target: bool = False  # the time limit no longer applies once the price is past the last target
+    exit_on_flip: bool = True
+    reverse_on_opposite: bool = False
+
+
+class HedgeRules(_Rules):
+    symbols: tuple[str, ...] = ("ETHUSDT", "SOLUSDT")
+    factor: Annotated[Decimal, Field(ge=0, le=1)] = Decimal("0.6")
+    cap: Annotated[Decimal, Field(ge=0, le=2)] = Decimal("0.8")  # legs' BTC-equivalent over BTC notional
+    min_correlation: Annotated[Decimal, Field(ge=-1, le=1)] = Decimal("0.5")
+    min_beta: Decimal = Decimal("0.2")
+    max_beta: Decimal = Decimal(3)
+    max_beta_age_s: Annotated[int, Field(gt=0)] = 120
+    stop_atr: Positive = Decimal("0.9")
+
+
+class FeeRules(_Rules):
+    warn_r: Positive = Decimal("0.35")
+    refuse_r: Positive = Decimal("0.75")
+    max_worst_case_r: Positive = Decimal("2.5")
+
+
+class FreshnessRules(_Rules):
+    quote_ms: Annotated[int, Field(gt=0)] = 1_000
+    mark_ms: Annotated[int, Field(gt=0)] = 5_000
+    funding_ms: Annotated[int, Field(gt=0)] = 900_000
+    equity_ms: Annotated[int, Field(gt=0)] = 5_000
+    alert_ms: Annotated[int, Field(gt=0)] = 10_000
+    alert_bars: Annotated[int, Field(ge=0)] = 2
+
+
+class FundingRules(_Rules):
+    """Per 8 hours. A literal reading of the user's rule: either side skips above the limit."""
+
+    skip_above: Fraction = Decimal("0.0006")
+
+
+class TradingRules(_Rules):
+    symbol: str = "BTCUSDT"
+    timeframe_min: Annotated[int, Field(ge=1, le=60)] = 3
+    sizing: SizingRules = SizingRules()
+    entry: EntryRules = EntryRules()
+    stop: StopRules = StopRules()
+    targets: TargetRules = TargetRules()
+    exits: ExitRules = ExitRules()
+    hedge: HedgeRules = HedgeRules()
+    fees: FeeRules = FeeRules()
+    freshness: FreshnessRules = FreshnessRules()
+    funding: FundingRules = FundingRules()
+
+    @property
+    def timeframe_ms(self) -> int:
+        return self.timeframe_min * 60_000
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return (self.symbol, *self.hedge.symbols)
