@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def test_cut_anywhere_equals_all_at_once(seed: int, cuts: set[int]) -> None:
     whole = supertrend_ai(*bars)
     indicator = SuperTrendAi()
     edges = [0, *sorted(cuts), 400]
-    pieces = [indicator.extend(*(column[a:b] for column in bars)) for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [indicator.extend(*(column[a:b] for column in bars)) for a, b in pairwise(edges)]
     assert np.concatenate(pieces).tobytes() == whole.tobytes()
 
 
