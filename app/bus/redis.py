@@ -1,0 +1,337 @@
+"""The bus on Redis: a stream with a consumer group for the inbox, a hash and pub/sub for market data.
+
+Every Redis or socket failure, and every answer later than ``timeout_s``, becomes BusUnavailable. The client never retries by
+itself: whether a lost answer may be asked for again is the caller's decision.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from app.bus.codec import (
+    decode_envelope,
+    decode_json,
+    decode_message,
+    encode_envelope,
+    encode_json,
+    encode_message,
+    history_name,
+    history_of,
+    latest_field,
+)
+from app.bus.port import AlertEnvelope, BusUnavailable, InboxItem, Json
+from app.domain.market import MarketMessage
+
+TIMEOUT_S = 1.5
+REPLY_KEPT_S = 86_400
+BEAT_KEPT_MS = 5_000
+HISTORY_KEPT = 2_000
+_SILENCE_S = 2.0  # a subscription this quiet is pinged; as long again without a word, and it is dead
+_GROUP = "trader"
+_PAGE = 64
+
+# The entry goes in before the key is set: if it cannot be added, no key is left behind.
+_PUT = """
+local first = redis.call('GET', KEYS[1])
+if first then return first end
+redis.call('XADD', KEYS[2], '*', 'e', ARGV[3])
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+return false
+"""
+
+
+def connect(url: str, *, answers_within_s: float | None = TIMEOUT_S) -> "Redis":
+    """A client without retries. ``answers_within_s`` None is for blocking reads, bounded by their caller."""
+    return Redis.from_url(
+        url,
+        socket_timeout=answers_within_s,
+        socket_connect_timeout=TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+    )
+
+
+@contextmanager
+def bus_errors(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:  # TimeoutError is an OSError
+        raise BusUnavailable(f"{doing}: {error or type(error).__name__}") from error
+
+
+@asynccontextmanager
+async def within(seconds: float, doing: str) -> AsyncIterator[None]:
+    with bus_errors(doing):
+        async with asyncio.timeout(seconds):
+            yield
+
+
+class RedisInbox:
+    """Writer and reader of one inbox. Only one process at a time may ``take`` (the holder of the lease)."""
+
+    def __init__(self, url: str, *, prefix: str = "qc", timeout_s: float = TIMEOUT_S) -> None:
+        self._client = connect(url, answers_within_s=timeout_s)
+        self._reader = connect(url, answers_within_s=None)
+        self._put = self._client.register_script(_PUT)
+        self._timeout_s = timeout_s
+        self._prefix = prefix
+        self._stream = f"{prefix}:inbox"
+        self._in_hand: set[str] = set()  # receipts given out by this reader and not done
+        self._pending_from: str | None = "0"  # where to go on in what was delivered before; None: all seen
+
+    async def close(self) -> None:
+        await self._client.aclose()
+        await self._reader.aclose()
+
+    async def put(self, envelope: AlertEnvelope) -> str | None:
+        key = f"{self._prefix}:key:{hashlib.sha256(envelope.key.encode()).hexdigest()}"
+        arguments: list[str | int | bytes] = [envelope.alert_id, max(1, envelope.key_ttl_s), encode_envelope(envelope)]
+        async with within(self._timeout_s, "inbox put"):
+            first: bytes | None = await self._put(keys=[key, self._stream], args=arguments)
+        return first.decode() if first else None
+
+    async def take(self, timeout_s: float) -> Sequence[InboxItem]:
+        try:
+            async with within(timeout_s + self._timeout_s, "inbox take"):
+                if self._pending_from is not None:
+                    await self._ensure_group()
+                    if items := await self._redelivered():
+                        return items
+                return await self._new(timeout_s)
+        except (BusUnavailable, asyncio.CancelledError):
+            # An answer may have been lost with entries in it: look again at everything delivered and not done.
+            self._pending_from = "0"
+            raise
+
+    async def _ensure_group(self) -> None:
+        try:
+            await self._client.xgroup_create(self._stream, _GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    async def _redelivered(self) -> list[InboxItem]:
+        """The next page of what was delivered, is not done and is not in our hands; empty once all was seen."""
+        while self._pending_from is not None:
+            entries = await self._read(self._pending_from, None)
+            gone = [receipt for receipt, entry in entries if not entry]  # delivered, then deleted from the stream
+            if gone:
+                await self._client.xack(self._stream, _GROUP, *gone)
+            left = [(receipt, entry) for receipt, entry in entries if entry and receipt.decode() not in self._in_hand]
+            items = await self._items(left, redelivered=True)
+            self._pending_from = entries[-1][0].decode() if entries else None
+            if items:
+                return items
+        return []
+
+    async def _new(self, timeout_s: float) -> list[InboxItem]:
+        block_ms = max(1, int(timeout_s * 1000)) if timeout_s > 0 else None
+        return await self._items(await self._read(">", block_ms), redelivered=False)
+
+    async def _read(self, after: str, block_ms: int | None) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        reply: Any = await self._reader.xreadgroup(_GROUP, _GROUP, {self._stream: after}, count=_PAGE, block=block_ms)
+        return list(reply[0][1]) if reply else []
+
+    async def _items(self, entries: Sequence[tuple[bytes, dict[bytes, bytes]]], *, redelivered: bool) -> list[InboxItem]:
+        if not entries:
+            return []
+        seconds, micros = await self._client.time()
+        now_ms = int(seconds) * 1000 + int(micros) // 1000
+        items = []
+        for raw, entry in entries:
+            receipt = raw.decode()
+            age_ms = max(0, now_ms - int(receipt.split("-")[0]))
+            items.append(InboxItem(receipt, decode_envelope(entry[b"e"]), age_ms, redelivered))
+        self._in_hand.update(item.receipt for item in items)
+        return items
+
+    async def done(self, item: InboxItem) -> None:
+        async with within(self._timeout_s, "inbox done"), self._client.pipeline(transaction=True) as pipe:
+            pipe.xack(self._stream, _GROUP, item.receipt)
+            pipe.xdel(self._stream, item.receipt)
+            await pipe.execute()
+        self._in_hand.discard(item.receipt)
+
+    async def reply(self, alert_id: str, reply: Json) -> None:
+        name, data = f"{self._prefix}:reply:{alert_id}", encode_json(reply)
+        async with within(self._timeout_s, "inbox reply"), self._client.pipeline(transaction=True) as pipe:
+            pipe.set(name, data, ex=REPLY_KEPT_S)
+            pipe.publish(name, data)
+            await pipe.execute()
+
+    async def wait_reply(self, alert_id: str, timeout_s: float) -> Json | None:
+        name = f"{self._prefix}:reply:{alert_id}"
+        kept = await self._kept_reply(name)
+        if kept is not None or timeout_s <= 0:
+            return kept
+        listener = self._reader.pubsub()
+        try:
+            return await self._hear_reply(listener, name, timeout_s)
+        finally:
+            with bus_errors("inbox wait_reply"):
+                await listener.aclose()  # type: ignore[no-untyped-call]
+
+    async def _kept_reply(self, name: str) -> Json | None:
+        async with within(self._timeout_s, "inbox wait_reply"):
+            data = await self._client.get(name)
+        return decode_json(data) if data is not None else None
+
+    async def _hear_reply(self, listener: PubSub, name: str, timeout_s: float) -> Json | None:
+        with bus_errors("inbox wait_reply"):
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await subscribed(listener, name)
+                    # Only now is the kept reply read: one that came before was kept, one that comes later is heard.
+                    if (kept := await self._kept_reply(name)) is not None:
+                        return kept
+                    while True:
+                        heard = await listener.get_message(ignore_subscribe_messages=True, timeout=None)
+                        if heard is not None:
+                            return decode_json(heard["data"])
+            except TimeoutError:
+                return None
+
+    async def beat(self, who: str, status: Json) -> None:
+        async with within(self._timeout_s, "inbox beat"):
+            await self._client.set(f"{self._prefix}:beat:{who}", encode_json(status), px=BEAT_KEPT_MS)
+
+    async def last_beat(self, who: str) -> Json | None:
+        async with within(self._timeout_s, "inbox last_beat"):
+            data = await self._client.get(f"{self._prefix}:beat:{who}")
+        return decode_json(data) if data is not None else None
+
+
+async def subscribed(listener: PubSub, channel: str) -> None:
+    """Subscribe and wait for the server's word that it is done."""
+    await listener.subscribe(channel)
+    while True:
+        confirmation = await listener.get_message(timeout=None)
+        if confirmation is not None and confirmation["type"] == "subscribe":
+            return
+
+
+class RedisMarketBus:
+    """Latest values in a hash, each message on one channel, the newest bars, indicators and β readings in lists."""
+
+    def __init__(self, url: str, *, prefix: str = "qc", timeout_s: float = TIMEOUT_S, history: int = HISTORY_KEPT) -> None:
+        self._client = connect(url, answers_within_s=timeout_s)
+        self._listeners = connect(url, answers_within_s=None)
+        self._timeout_s = timeout_s
+        self._kept = history
+        self._prefix = f"{prefix}:market"
+        self._subscriptions: set[_Subscription] = set()
+
+    async def close(self) -> None:
+        for subscription in tuple(self._subscriptions):
+            await subscription.close()
+        await self._client.aclose()
+        await self._listeners.aclose()
+
+    async def publish(self, messages: Sequence[MarketMessage]) -> None:
+        if not messages:
+            return
+        async with within(self._timeout_s, "market publish"), self._client.pipeline(transaction=False) as pipe:
+            for message in messages:
+                data = encode_message(message)
+                pipe.hset(f"{self._prefix}:latest", latest_field(message), data)
+                if history := history_of(message):
+                    pipe.rpush(f"{self._prefix}:{history}", data)
+                    pipe.ltrim(f"{self._prefix}:{history}", -self._kept, -1)
+                pipe.publish(self._prefix, data)
+            await pipe.execute()
+
+    async def latest(self) -> Sequence[MarketMessage]:
+        await self._subscriptions_ready()
+        async with within(self._timeout_s, "market latest"):
+            values = await self._client.hgetall(f"{self._prefix}:latest")
+        return [_decoded(data) for data in values.values()]
+
+    async def history(self, kind: type[MarketMessage], symbol: str, limit: int) -> Sequence[MarketMessage]:
+        name = f"{self._prefix}:{history_name(kind, symbol)}"
+        if limit <= 0:
+            return []
+        await self._subscriptions_ready()
+        async with within(self._timeout_s, "market history"):
+            values: list[Any] = await self._client.lrange(name, -limit, -1)
+        return [_decoded(data) for data in values]
+
+    def subscribe(self) -> AsyncIterator[MarketMessage]:
+        """Starts now, in the background: what ``latest`` and ``history`` do not show yet when called after this, is heard."""
+        subscription = _Subscription(self._listeners.pubsub(), self._prefix, self._timeout_s, self._subscriptions)
+        self._subscriptions.add(subscription)
+        return subscription
+
+    async def _subscriptions_ready(self) -> None:
+        waiting = [subscription.started for subscription in self._subscriptions if not subscription.started.done()]
+        if waiting:
+            await asyncio.wait(waiting)
+
+
+def _decoded(data: bytes | str) -> MarketMessage:
+    try:
+        return decode_message(data)
+    except ValueError as error:
+        raise BusUnavailable(f"market bus: {error}") from error
+
+
+class _Subscription:
+    """One listener's iterator. Ends with BusUnavailable when the connection fails or goes silent."""
+
+    def __init__(self, listener: PubSub, channel: str, timeout_s: float, registry: "set[_Subscription]") -> None:
+        self._listener = listener
+        self._registry = registry
+        self.started = asyncio.create_task(self._start(channel, timeout_s))
+
+    async def _start(self, channel: str, timeout_s: float) -> BusUnavailable | None:
+        try:
+            async with within(timeout_s, "market subscribe"):
+                await subscribed(self._listener, channel)
+        except BusUnavailable as error:
+            return error
+        return None
+
+    def __aiter__(self) -> "_Subscription":
+        return self
+
+    async def __anext__(self) -> MarketMessage:
+        failed = await asyncio.shield(self.started)
+        if failed is None:
+            try:
+                return await self._next_message()
+            except BusUnavailable as error:
+                failed = error
+        await self.close()
+        raise failed
+
+    async def _next_message(self) -> MarketMessage:
+        with bus_errors("market subscription"):
+            while True:
+                heard = await self._listen()
+                if heard is None:
+                    await self._listener.ping()
+                    heard = await self._listen()
+                if heard is None:
+                    raise BusUnavailable("market subscription: the connection went silent")
+                if heard["type"] == "message":
+                    return _decoded(heard["data"])
+
+    async def _listen(self) -> dict[str, Any] | None:
+        heard: dict[str, Any] | None = await self._listener.get_message(timeout=_SILENCE_S)
+        return heard
+
+    async def aclose(self) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        self._registry.discard(self)
+        self.started.cancel()
+        with bus_errors("market subscription"):
+            await self._listener.aclose()  # type: ignore[no-untyped-call]
