@@ -1,0 +1,208 @@
+"""Facts into the trade: what exchange, market and operator said. Nothing is decided here but what a fact itself means."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+from app.domain.orders import Fill, OrderKind, OrderStatus
+from app.domain.plan import OrderName, Purpose
+from app.domain.trade.messages import (
+    Ask,
+    BarClosed,
+    CancelFailed,
+    Event,
+    ExitRequested,
+    Failure,
+    Filled,
+    OrderFailed,
+    OrderKnown,
+    OrderMissing,
+    Pause,
+    PositionDiffers,
+    QuoteSeen,
+    StopBuying,
+    Swept,
+)
+from app.domain.trade.recovery import order_from_state
+from app.domain.trade.state import ZERO, OrderRecord, Work, record_of
+
+MISSING_BEFORE_BELIEVED = 3  # the algo service may answer "no such order" for a while after taking one
+
+
+def absorb(work: Work, event: Event) -> None:
+    match event:
+        case OrderKnown(state):
+            _order_known(work, state.client_id, event)
+        case OrderFailed(client_id, failure, message):
+            _order_failed(work, client_id, failure, message)
+        case OrderMissing(client_id):
+            _order_missing(work, client_id)
+        case CancelFailed(client_id):
+            if record := work.trade.orders.get(client_id):
+                work.update(replace(record, cancel_sent_at=None))
+        case Filled(fill):
+            _filled(work, fill)
+        case QuoteSeen(quote):
+            work.trade.quotes[quote.symbol] = (quote, work.now.monotonic)
+        case BarClosed():
+            pass  # trailing reads it from the event itself
+        case ExitRequested(reason):
+            work.exit(reason)
+        case StopBuying():
+            work.trade.buying_stopped = True
+        case PositionDiffers(symbol, quantity):
+            _position_differs(work, symbol, quantity)
+        case Swept(leftovers):
+            work.trade.sweep_pending = False
+            work.trade.clean = not leftovers
+            for state in leftovers:
+                _order_known(work, state.client_id, OrderKnown(state))
+
+
+def _order_known(work: Work, client_id: str, event: OrderKnown) -> None:
+    state, now = event.state, work.now
+    record = work.trade.orders.get(client_id)
+    if record is None:
+        name = OrderName.parse(client_id)
+        if name is None or name.trade_id != work.trade.plan.trade_id:
+            return
+        record = record_of(state, name, order_from_state(state), now)
+        work.update(record)
+    executed = max(record.executed, state.executed)
+    was_over = record.status is not None and record.status.is_final
+    status = record.status if was_over or _is_older(record, state.status) else state.status
+    update = replace(
+        record,
+        executed=executed,
+        status=status,
+        status_at=record.status_at if status is record.status else now.monotonic,
+        acked_at=record.acked_at if record.acked_at is not None else now.monotonic,
+        failure=None,
+        missing=0,
+    )
+    work.update(update)
+    if record.acked_at is None:
+        _say_acknowledged(work, update)
+    if update.status is OrderStatus.REJECTED and record.status is not OrderStatus.REJECTED:
+        work.say("order_rejected", client_id=client_id, reason=state.reason)
+
+
+_PROGRESS = {OrderStatus.OPEN: 0, OrderStatus.TRIGGERING: 1, OrderStatus.TRIGGERED: 2}
+
+
+def _is_older(record: OrderRecord, status: OrderStatus) -> bool:
+    """Updates of different channels overtake each other: an algo order never goes back to waiting."""
+    if record.status is None or status.is_final:
+        return False
+    return _PROGRESS[status] < _PROGRESS.get(record.status, 0)
+
+
+def _say_acknowledged(work: Work, record: OrderRecord) -> None:
+    waited_ms = round((work.now.monotonic - record.sent_at) * 1000, 3)
+    work.say(
+        "order_acknowledged",
+        client_id=record.name.client_id,
+        leg=record.name.leg,
+        purpose=record.name.purpose.value,
+        symbol=record.order.symbol,
+        latency_ms=waited_ms,
+    )
+
+
+def _order_failed(work: Work, client_id: str, failure: Failure, message: str) -> None:
+    record = work.trade.orders.get(client_id)
+    if record is None or record.is_over:
+        return
+    if failure is Failure.UNKNOWN:
+        asks = record.unknown_asks + 1
+        work.update(replace(record, failure=failure, unknown_asks=asks, asked_at=work.now.monotonic))
+    else:
+        work.update(replace(record, failure=failure, failed_at=work.now.monotonic))
+    work.say("order_failed", client_id=client_id, failure=failure.value, message=message)
+
+
+def _order_missing(work: Work, client_id: str) -> None:
+    record = work.trade.orders.get(client_id)
+    if record is None or record.is_over:
+        return
+    missing = record.missing + 1
+    if record.status is not None or missing >= MISSING_BEFORE_BELIEVED:
+        work.update(replace(record, missing=missing, status=OrderStatus.CANCELED, status_at=work.now.monotonic))
+    else:
+        work.update(replace(record, missing=missing, failure=Failure.UNKNOWN, asked_at=work.now.monotonic))
+
+
+def _filled(work: Work, fill: Fill) -> None:
+    trade = work.trade
+    key = (fill.symbol, fill.venue_trade_id)
+    leg = trade.leg_of(fill.symbol)
+    if leg is None or key in trade.fills:
+        return
+    name = OrderName.parse(fill.client_id)
+    if name is None or name.trade_id != trade.plan.trade_id:
+        _foreign_fill(work, fill)
+        return
+    trade.fills[key] = fill
+    record = trade.orders.get(fill.client_id)
+    if record is None:
+        work.commands.append(_ask(fill, name))
+        return
+    total = sum((f.quantity for f in trade.fills_of({fill.client_id})), ZERO)
+    done = record.order.quantity is not None and total >= record.order.quantity
+    work.update(
+        replace(
+            record,
+            executed=max(record.executed, total),
+            status=OrderStatus.FILLED if done else record.status or OrderStatus.OPEN,
+            status_at=work.now.monotonic if done else record.status_at,
+            failure=None,
+        )
+    )
+    if record.name.leg == 0 and record.name.purpose.is_entry and trade.first_fill_ms is None:
+        trade.first_fill_ms = fill.time_ms
+    work.say(
+        "fill",
+        leg=record.name.leg,
+        purpose=record.name.purpose.value,
+        symbol=fill.symbol,
+        side=fill.side.value,
+        quantity=fill.quantity,
+        price=fill.price,
+        maker=fill.is_maker,
+    )
+
+
+def _ask(fill: Fill, name: OrderName) -> Ask:
+    kind = OrderKind.ALGO if name.purpose in (Purpose.STOP, Purpose.BACKSTOP) else OrderKind.PLAIN
+    return Ask(fill.symbol, fill.client_id, kind)
+
+
+def _foreign_fill(work: Work, fill: Fill) -> None:
+    """Somebody else (a hand, ADL, a liquidation) traded a symbol this trade owns."""
+    leg = work.trade.leg_of(fill.symbol)
+    if leg is None or work.trade.closed:
+        return
+    work.trade.fills[(fill.symbol, fill.venue_trade_id)] = fill
+    if fill.side is leg.side.opposite:
+        leg.foreign += min(fill.quantity, work.trade.open_quantity(leg))
+    _closed_externally(work, leg.symbol, fill.client_id)
+
+
+def _position_differs(work: Work, symbol: str, quantity: Decimal) -> None:
+    trade = work.trade
+    leg = trade.leg_of(symbol)
+    if leg is None or trade.closed:
+        return
+    held = max(ZERO, quantity * leg.side.sign)
+    missing = trade.open_quantity(leg) - held
+    if missing == 0 and quantity * leg.side.sign >= 0:
+        return
+    leg.foreign += max(ZERO, missing)
+    _closed_externally(work, symbol, "position")
+
+
+def _closed_externally(work: Work, symbol: str, who: str) -> None:
+    if "closed_externally" not in work.trade.said:
+        work.say_once("closed_externally", symbol=symbol, by=who)
+        work.commands.append(Pause("closed_externally"))
+    work.trade.buying_stopped = True
+    work.exit("closed_externally")

@@ -1,0 +1,52 @@
+"""The trade as a pure state machine: ``step(trade, event, now) → (trade, commands)``.
+
+Every step absorbs one fact and then looks at the whole trade: what is open, what protects it, what rests, what is due. The
+drivers compare what is with what should be and ask for the difference, so that a fill, a refused order, a lost answer and a
+restart all lead through the same code. Protective orders leave first.
+"""
+
+from app.domain.orders import StopOrder
+from app.domain.trade.entry import drive_entry
+from app.domain.trade.exits import drive_closing, drive_exit, drive_natural_end
+from app.domain.trade.facts import absorb
+from app.domain.trade.hedges import drive_hedge
+from app.domain.trade.messages import BarClosed, Command, Event, Instant, Place
+from app.domain.trade.protection import drive_protection
+from app.domain.trade.state import Trade, Work
+from app.domain.trade.targets import drive_management, drive_targets
+
+
+def step(trade: Trade, event: Event, now: Instant) -> tuple[Trade, tuple[Command, ...]]:
+    """The trade after one fact, and what is to be done, in this order. The given trade is not changed.
+
+    ``trade.wake_at`` then says when, on the monotonic clock, it wants a Tick at the latest.
+    """
+    if trade.closed:
+        return trade, ()
+    work = Work(trade, now)
+    reason = work.trade.exit_reason
+    absorb(work, event)
+    _drive(work, event)
+    if work.trade.exit_reason != reason:
+        _drive(work, event)  # a decision to leave concerns the drivers before the one that took it, too
+    return work.trade, tuple(sorted(work.commands, key=_urgency))
+
+
+def _drive(work: Work, event: Event) -> None:
+    trade = work.trade
+    drive_entry(work, trade.main)
+    drive_management(work, event.indicators if isinstance(event, BarClosed) else None)
+    drive_natural_end(work)
+    for leg in trade.legs:
+        drive_protection(work, leg)
+    drive_targets(work)
+    for leg in trade.hedges:
+        drive_hedge(work, leg)
+    for leg in trade.legs:
+        drive_exit(work, leg)
+    drive_closing(work)
+
+
+def _urgency(command: Command) -> int:
+    """Stops first on the socket, then everything else in the order it was decided."""
+    return 0 if isinstance(command, Place) and isinstance(command.order, StopOrder) else 1

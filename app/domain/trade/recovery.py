@@ -1,0 +1,72 @@
+"""A trade rebuilt after a restart: from its plan and from what the exchange says of its orders and fills (invariant I8).
+
+Nothing is bought on after a restart: an entry of ours found in the book is cancelled first, then what has filled is protected.
+"""
+
+from collections.abc import Iterable
+
+from app.domain.orders import Fill, LimitOrder, MarketOrder, Order, OrderKind, OrderState, StopOrder, TimeInForce, Trigger
+from app.domain.plan import OrderName, Plan, Purpose
+from app.domain.trade.messages import Instant
+from app.domain.trade.state import Leg, Trade, Window, new_trade, record_of, tighter
+
+ATTEMPTS_PER_LIFE = 100
+
+
+def order_from_state(state: OrderState) -> Order:
+    """The order as it must have been sent, from what the exchange says of it."""
+    if state.kind is OrderKind.ALGO:
+        name = OrderName.parse(state.client_id)
+        on = Trigger.MARK if name is not None and name.purpose is Purpose.BACKSTOP else Trigger.CONTRACT
+        return StopOrder(state.client_id, state.symbol, state.side, state.price, state.quantity or None, on)
+    if state.price == 0:
+        return MarketOrder(state.client_id, state.symbol, state.side, state.quantity, state.reduce_only)
+    return LimitOrder(state.client_id, state.symbol, state.side, state.quantity, state.price, TimeInForce.GTC, state.reduce_only)
+
+
+def recover(
+    plan: Plan,
+    orders: Iterable[OrderState],
+    fills: Iterable[Fill],
+    said: frozenset[str],
+    exit_reason: str,
+    lives: int,
+    now: Instant,
+) -> Trade:
+    """The trade as the exchange knows it. ``lives`` counts the restarts it has been through, this one included; ``said`` and
+    ``exit_reason`` come from the journal. The caller then steps it with a Tick, and everything missing follows."""
+    trade = new_trade(plan)
+    trade.attempt_base = lives * ATTEMPTS_PER_LIFE
+    trade.said, trade.exit_reason = said, exit_reason
+    for state in orders:
+        name = OrderName.parse(state.client_id)
+        if name is not None and name.trade_id == plan.trade_id:
+            trade.orders[state.client_id] = record_of(state, name, order_from_state(state), now)
+    _take_fills(trade, fills)
+    trade.trailed = "trailed" in said
+    for record in trade.orders.values():
+        order = record.order
+        if record.name.purpose is Purpose.STOP and record.name.leg == 0 and isinstance(order, StopOrder) and not record.is_over:
+            trade.stop = tighter(plan.side, trade.stop, order.trigger)
+    for leg in trade.legs:
+        _reopen_leg(trade, leg)
+    return trade
+
+
+def _take_fills(trade: Trade, fills: Iterable[Fill]) -> None:
+    for fill in fills:
+        name = OrderName.parse(fill.client_id)
+        leg = trade.leg_of(fill.symbol)
+        if leg is None or name is None or name.trade_id != trade.plan.trade_id:
+            continue
+        trade.fills[(fill.symbol, fill.venue_trade_id)] = fill
+        if leg.index == 0 and name.purpose.is_entry:
+            trade.first_fill_ms = min(trade.first_fill_ms or fill.time_ms, fill.time_ms)
+
+
+def _reopen_leg(trade: Trade, leg: Leg) -> None:
+    """The main leg buys nothing more. A hedge gets its one correction, unless it was stopped."""
+    entries = trade.records(leg, Purpose.MAKER, Purpose.TAKER)
+    leg.goal = trade.entered(leg)
+    leg.window = Window.CLOSED if all(record.is_over for record in entries) else Window.MAKER
+    leg.retired = leg.index == 0 or any(r.executed > 0 for r in trade.records(leg, Purpose.STOP))
