@@ -1,0 +1,126 @@
+"""From closed minutes to what is published: bars, their indicators, β. Pure: no I/O and no clock."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.domain.market import MINUTE_MS, Bar, BarIndicators, BetaReading, MarketMessage
+from app.indicators.atr import WilderAtr
+from app.indicators.beta import live_slopes
+from app.indicators.supertrend_ai import SuperTrendAi
+from app.stream.candles import BarBuilder
+from app.stream.config import StreamConfig
+
+BETA_NEWEST_WITHIN_MS = 90_000
+
+
+class BarIndicatorSeries:
+    """ATR(14) and SuperTrend AI of one symbol's bars. Silent (None) until ``warmup_bars`` are known."""
+
+    def __init__(self, warmup_bars: int) -> None:
+        self._warmup_bars = warmup_bars
+        self._atr = WilderAtr(14)
+        self._supertrend = SuperTrendAi()
+
+    @property
+    def bars(self) -> int:
+        return self._supertrend.bars
+
+    @property
+    def is_warm(self) -> bool:
+        return self.bars >= self._warmup_bars
+
+    def warm_up(self, bars: Sequence[Bar]) -> None:
+        """Take history, oldest first. The first call in a process may take seconds: it compiles or loads machine code."""
+        columns = [np.array([getattr(bar, name) for bar in bars], dtype=float) for name in ("high", "low", "close")]
+        self._atr.extend(*columns)
+        self._supertrend.extend(*columns)
+
+    def close_bar(self, bar: Bar) -> BarIndicators:
+        atr14 = self._atr.update(bar.high, bar.low, bar.close)
+        trend = self._supertrend.update(bar.high, bar.low, bar.close)
+        known = self.is_warm and trend.stop is not None
+        return BarIndicators(
+            symbol=bar.symbol,
+            interval_ms=bar.interval_ms,
+            open_ms=bar.open_ms,
+            close=bar.close,
+            atr14=atr14 if self.is_warm else None,
+            supertrend_stop=trend.stop if known else None,
+            supertrend_is_long=trend.is_long if known else None,
+            supertrend_factor=trend.factor if known else None,
+        )
+
+
+class SymbolReadings:
+    """One symbol's closed minutes in, its bars and indicators out."""
+
+    def __init__(self, config: StreamConfig) -> None:
+        self._config = config
+        self.indicators = BarIndicatorSeries(config.warmup_bars)
+        self._bars_until_ms = 0
+        intervals = sorted({MINUTE_MS, config.bar_interval_ms, config.higher_interval_ms})
+        self._builders = [BarBuilder(interval_ms) for interval_ms in intervals]
+
+    def warm_up(self, bars: Sequence[Bar]) -> list[MarketMessage]:
+        """Take the history of the trading interval, oldest first; the newest bar with its indicators."""
+        if not bars:
+            return []
+        *older, newest = bars
+        self.indicators.warm_up(older)
+        self._bars_until_ms = newest.close_ms
+        return [newest, self.indicators.close_bar(newest)]
+
+    def close_minute(self, minute: Bar) -> list[MarketMessage]:
+        """What this minute closes: bars of every interval, and on the trading interval the indicators. Each bar once."""
+        messages: list[MarketMessage] = []
+        for builder in self._builders:
+            bar = builder.add(minute)
+            if bar is None:
+                continue
+            if bar.interval_ms != self._config.bar_interval_ms:
+                messages.append(bar)
+            elif bar.open_ms >= self._bars_until_ms:
+                self._bars_until_ms = bar.close_ms
+                messages += [bar, self.indicators.close_bar(bar)]
+        return messages
+
+
+class BetaBook:
+    """The last closes of every symbol, and the β of each against the base."""
+
+    def __init__(self, config: StreamConfig) -> None:
+        self._base = config.base
+        self._window = config.beta_window
+        self._closes: dict[str, dict[int, float]] = {symbol: {} for symbol in config.symbols}
+        self._said_ms = dict.fromkeys(config.symbols, 0)
+
+    def add(self, minute: Bar) -> None:
+        closes = self._closes[minute.symbol]
+        closes[minute.open_ms] = minute.close
+        oldest_ms = max(closes) - (self._window + 1) * MINUTE_MS
+        self._closes[minute.symbol] = {open_ms: close for open_ms, close in closes.items() if open_ms >= oldest_ms}
+
+    def newest(self, now_ms: int) -> list[MarketMessage]:
+        """A reading for each symbol whose newest minute, closed under 90 s before ``now_ms``, the base has too; each once."""
+        messages: list[MarketMessage] = []
+        base = self._closes[self._base]
+        for symbol, closes in self._closes.items():
+            open_ms = max(closes.keys() & base.keys(), default=0)
+            is_news = open_ms > self._said_ms[symbol] and now_ms - (open_ms + MINUTE_MS) < BETA_NEWEST_WITHIN_MS
+            if symbol == self._base or not is_news:
+                continue
+            if (found := live_slopes(base, closes, open_ms, self._window)) is not None:
+                self._said_ms[symbol] = open_ms
+                messages.append(
+                    BetaReading(
+                        symbol=symbol,
+                        base=self._base,
+                        beta=found.beta,
+                        correlation=found.correlation,
+                        hedge_ratio_min_variance=found.hedge_ratio_min_variance,
+                        returns=found.returns,
+                        close_ms=found.close_ms,
+                    )
+                )
+        return messages
