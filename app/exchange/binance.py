@@ -1,0 +1,260 @@
+"""Binance USD-M Futures, or the simulator's server, as the exchange port: REST through ccxt, events through our own listener.
+
+``binance_rest`` sends, ``binance_orders`` places and cancels, ``binance_queries`` reads back, ``binance_stream`` and
+``binance_events`` listen. Live, demo and paper differ by base URLs only.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from decimal import Decimal
+from typing import Any
+
+from app.clock import Clock
+from app.domain.instrument import Instrument, Side
+from app.domain.market import MarkPrice, Quote
+from app.domain.orders import (
+    Account,
+    CommissionRates,
+    ExchangeEvent,
+    Fill,
+    MarketOrder,
+    Order,
+    OrderKind,
+    OrderState,
+    StreamDown,
+    StreamUp,
+)
+from app.exchange import binance_parse as parse
+from app.exchange.binance_events import EventTranslator
+from app.exchange.binance_orders import OrderDesk
+from app.exchange.binance_parse import Json
+from app.exchange.binance_queries import AccountQueries
+from app.exchange.binance_rest import (
+    ACCOUNT_CONFIG,
+    BOOK_TICKER,
+    COMMISSION,
+    EXCHANGE_INFO,
+    LEVERAGE,
+    MARGIN_TYPE,
+    PLACE_TEST,
+    PREMIUM_INDEX,
+    BinanceConfig,
+    BinanceRest,
+)
+from app.exchange.binance_stream import PrivateStream
+from app.exchange.codes import NOTHING_TO_CHANGE
+from app.exchange.errors import ExchangeError, NotPermitted, OrderRefused, UnknownSymbol
+from app.exchange.ledger import Ledger
+
+__all__ = ["BinanceConfig", "BinanceExchange"]
+
+_log = logging.getLogger(__name__)
+
+_HOLD_S = 0.3  # how long a child order's execution waits for the message that says whose child it is
+_SILENCE_S = 5.0  # an acknowledged order of which the stream says nothing for so long: the stream is dead
+
+
+class BinanceExchange:
+    """``app.exchange.port.Exchange``. Build it, ``connect``, use it from one event loop, ``close``."""
+
+    def __init__(self, config: BinanceConfig, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self._rest = BinanceRest(config, clock)
+        self._ledger = Ledger()
+        self._desk = OrderDesk(self._rest, self._ledger, config, clock)
+        self._queries = AccountQueries(self._rest, self._ledger)
+        self._translator = EventTranslator(self._ledger, self._begin_hold, self._begin_finish)
+        self._stream = PrivateStream(self._rest, config.stream_url, clock, self._deliver, self._stream_up, self._stream_down)
+        self._instruments: dict[str, Instrument] = {}
+        self._events: asyncio.Queue[ExchangeEvent | None] = asyncio.Queue()
+        self._sent: set[str] = set()  # orders under way that the stream has not mentioned yet
+        self._unheard: dict[str, float] = {}  # the same once acknowledged, and since when
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- life -----------------------------------------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        await self._rest.open()
+        try:
+            await self._rest.sync_clock()
+            self._read_exchange_info(await self._rest.read(EXCHANGE_INFO))
+            _check_account(await self._rest.read(ACCOUNT_CONFIG))
+            await self._check_trading()
+            self._translator.wallet_balance = (await self.account()).wallet_balance
+            await asyncio.gather(*(self.open_orders(symbol) for symbol in self._config.symbols))
+            await self._stream.start()
+        except BaseException:
+            await self._rest.close()
+            raise
+        self._spawn(self._watch_silence())
+
+    async def close(self) -> None:
+        await self._stream.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._rest.close()
+        self._events.put_nowait(None)
+
+    def _read_exchange_info(self, info: Json) -> None:
+        listings = {listing["symbol"]: listing for listing in info["symbols"]}
+        for symbol in self._config.symbols:
+            if symbol not in listings:
+                raise UnknownSymbol(f"{symbol}: not listed at {self._config.rest_url}; check the symbols in rules")
+            self._instruments[symbol] = parse.instrument(listings[symbol])
+        limits = {(each["rateLimitType"], each["interval"]): int(each["limit"]) for each in info.get("rateLimits", ())}
+        weight, minute, seconds = (
+            limits.get(k) for k in (("REQUEST_WEIGHT", "MINUTE"), ("ORDERS", "MINUTE"), ("ORDERS", "SECOND"))
+        )
+        if weight and minute and seconds:
+            self._rest.budget.set_limits(weight, minute, seconds)
+
+    async def _check_trading(self) -> None:
+        """A test order shows whether the key may trade, and warms the order connection. That it may not fill is no matter."""
+        symbol = self._config.symbols[0]
+        probe = MarketOrder("probe", symbol, Side.BUY, self._instruments[symbol].min_quantity)
+        try:
+            await self._rest.read(PLACE_TEST, parse.order_params(probe))
+        except OrderRefused:
+            return
+
+    # -- orders ---------------------------------------------------------------------------------------------------------
+
+    def instrument(self, symbol: str) -> Instrument:
+        try:
+            return self._instruments[symbol]
+        except KeyError:
+            raise UnknownSymbol(f"{symbol}: not one of {', '.join(self._config.symbols)}") from None
+
+    async def place(self, order: Order) -> OrderState:
+        self.instrument(order.symbol)
+        if self._ledger.state(order.client_id) is None:
+            self._sent.add(order.client_id)
+        try:
+            state = await self._desk.place(order)
+            if order.client_id in self._sent:
+                self._unheard[order.client_id] = self._clock.monotonic()
+            return state
+        finally:
+            self._sent.discard(order.client_id)
+
+    async def cancel(self, symbol: str, client_id: str, kind: OrderKind) -> OrderState | None:
+        return await self._desk.cancel(symbol, client_id, kind)
+
+    async def find(self, symbol: str, client_id: str, kind: OrderKind) -> OrderState | None:
+        return await self._desk.find(symbol, client_id, kind)
+
+    async def open_orders(self, symbol: str) -> list[OrderState]:
+        return await self._queries.open_orders(symbol)
+
+    async def orders_since(self, symbol: str, since_ms: int) -> list[OrderState]:
+        return await self._queries.orders_since(symbol, since_ms)
+
+    async def fills_since(self, symbol: str, since_ms: int) -> list[Fill]:
+        return await self._queries.fills_since(symbol, since_ms)
+
+    # -- account and market -----------------------------------------------------------------------------------------------
+
+    async def account(self) -> Account:
+        return await self._queries.account()
+
+    async def quote(self, symbol: str) -> Quote:
+        return parse.quote(await self._rest.read(BOOK_TICKER, {"symbol": symbol}))
+
+    async def mark_price(self, symbol: str) -> MarkPrice:
+        return parse.mark_price(await self._rest.read(PREMIUM_INDEX, {"symbol": symbol}))
+
+    async def commission_rates(self, symbol: str) -> CommissionRates:
+        rates = await self._rest.read(COMMISSION, {"symbol": symbol})
+        return CommissionRates(parse.decimal(rates["makerCommissionRate"]), parse.decimal(rates["takerCommissionRate"]))
+
+    async def set_leverage(self, symbol: str, leverage: int) -> None:
+        await self._rest.call(LEVERAGE, {"symbol": symbol, "leverage": leverage})
+
+    async def set_isolated_margin(self, symbol: str) -> None:
+        try:
+            await self._rest.call(MARGIN_TYPE, {"symbol": symbol, "marginType": "ISOLATED"})
+        except OrderRefused as error:
+            if error.code not in NOTHING_TO_CHANGE:
+                raise
+
+    async def funding_paid_since(self, symbol: str, since_ms: int) -> list[tuple[int, Decimal]]:
+        return await self._queries.funding_paid_since(symbol, since_ms)
+
+    # -- private stream ---------------------------------------------------------------------------------------------------
+
+    async def events(self) -> AsyncIterator[ExchangeEvent]:
+        while (event := await self._events.get()) is not None:
+            yield event
+
+    def _stream_up(self) -> None:
+        self._unheard.clear()
+        self._events.put_nowait(StreamUp())
+
+    def _stream_down(self, reason: str) -> None:
+        self._events.put_nowait(StreamDown(reason))
+
+    def _deliver(self, message: Json) -> None:
+        self._emit(self._translator.translate(message))
+
+    def _emit(self, events: list[ExchangeEvent]) -> None:
+        for event in events:
+            if isinstance(event, OrderState):
+                self._sent.discard(event.client_id)
+                self._unheard.pop(event.client_id, None)
+            self._events.put_nowait(event)
+
+    def _begin_hold(self, order_id: int, symbol: str) -> None:
+        self._spawn(self._end_hold(order_id, symbol))
+
+    async def _end_hold(self, order_id: int, symbol: str) -> None:
+        """No ALGO_UPDATE has claimed this order in time: ask whether it is a child of ours, then let it go as what it is."""
+        await self._clock.sleep(_HOLD_S)
+        for algo in self._ledger.childless_algos(symbol):
+            if not self._translator.is_held(order_id):
+                return
+            await self._ask_quietly(algo)
+        self._emit(self._translator.release(order_id))
+
+    def _begin_finish(self, algo: OrderState) -> None:
+        self._spawn(self._finish(algo))
+
+    async def _finish(self, algo: OrderState) -> None:
+        """An algo order is over but its child's last message has not come."""
+        await self._clock.sleep(_HOLD_S)
+        known = self._ledger.state(algo.client_id)
+        if known is not None and not known.status.is_final and (found := await self._ask_quietly(algo)) is not None:
+            self._emit([found])
+
+    async def _ask_quietly(self, algo: OrderState) -> OrderState | None:
+        try:
+            return await self.find(algo.symbol, algo.client_id, OrderKind.ALGO)
+        except ExchangeError as error:
+            _log.warning("could not ask for %s: %s", algo.client_id, error)
+            return None
+
+    async def _watch_silence(self) -> None:
+        """A socket may stay open and tell nothing (a replaced listen key, a wrong route): answers over REST give it away."""
+        while True:
+            await self._clock.sleep(1.0)
+            silent = [who for who, since in self._unheard.items() if self._clock.monotonic() - since > _SILENCE_S]
+            if silent and self._stream.is_up:
+                self._unheard.clear()
+                await self._stream.restart(f"nothing about {silent[0]} came for {_SILENCE_S:.0f} s after it was acknowledged")
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _check_account(config: Json) -> None:
+    """Raises NotPermitted for an account in a mode we do not trade in."""
+    if config.get("dualSidePosition"):
+        raise NotPermitted("account: hedge mode is on; switch Position Mode to One-way in Binance's futures preferences")
+    if config.get("multiAssetsMargin"):
+        raise NotPermitted("account: multi-assets mode is on; switch Asset Mode to Single-Asset in Binance's futures preferences")
+    if config.get("canTrade") is False:
+        raise NotPermitted("account: Binance does not let it trade; see its notice in Binance's futures app")

@@ -1,0 +1,95 @@
+"""What this process has heard of its orders, from answers and from the stream, whichever came first."""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import replace
+
+from app.domain.orders import OrderKind, OrderState, OrderStatus
+
+_KEEP = 5_000  # orders; the oldest are forgotten
+_RANK = {OrderStatus.OPEN: 0, OrderStatus.TRIGGERING: 1, OrderStatus.TRIGGERED: 2}
+
+
+def _rank(state: OrderState) -> int:
+    return _RANK.get(state.status, 3)
+
+
+class Ledger:
+    def __init__(self) -> None:
+        self._states: OrderedDict[str, OrderState] = OrderedDict()
+        self._client_ids: OrderedDict[int, str] = OrderedDict()  # by Binance's order id; an algo's child under the algo's id
+        self._children: dict[str, int] = {}  # algo client id → its child's order id
+        self._waiting: dict[str, asyncio.Event] = {}
+
+    def state(self, client_id: str) -> OrderState | None:
+        return self._states.get(client_id)
+
+    def record(self, heard: OrderState) -> OrderState:
+        """Take a word on an order and return what is known now: answers and events overtake each other, orders never go back."""
+        known = self._states.get(heard.client_id)
+        state = heard if known is None else _newer(known, heard)
+        self._states[heard.client_id] = state
+        if len(self._states) > _KEEP:
+            self._children.pop(self._states.popitem(last=False)[0], None)
+        if waiting := self._waiting.get(heard.client_id):
+            waiting.set()
+        return state
+
+    def name(self, order_id: int, client_id: str) -> None:
+        """Remember a plain order's number."""
+        self._client_ids.setdefault(order_id, client_id)
+        if len(self._client_ids) > _KEEP:
+            self._client_ids.popitem(last=False)
+
+    def link(self, child_id: int, algo_client_id: str) -> None:
+        """An algo order became this plain order."""
+        self._children[algo_client_id] = child_id
+        self._client_ids[child_id] = algo_client_id
+
+    def client_id_of(self, order_id: int) -> str | None:
+        return self._client_ids.get(order_id)
+
+    def algo_of(self, order_id: int, client_id: str) -> OrderState | None:
+        """The algo order whose child this plain order is, by link or because it bears the algo's name."""
+        state = self._states.get(self._client_ids.get(order_id, client_id))
+        return state if state is not None and state.kind is OrderKind.ALGO else None
+
+    def childless_algos(self, symbol: str) -> list[OrderState]:
+        """Algo orders that may have become a plain order we have not been told of."""
+        return [
+            state
+            for state in self._states.values()
+            if state.symbol == symbol
+            and state.kind is OrderKind.ALGO
+            and not state.status.is_final
+            and state.client_id not in self._children
+        ]
+
+    def changes(self, client_id: str) -> asyncio.Event:
+        """Set whenever something is heard of this order; ``forget_changes`` when no longer waited on."""
+        return self._waiting.setdefault(client_id, asyncio.Event())
+
+    def forget_changes(self, client_id: str) -> None:
+        self._waiting.pop(client_id, None)
+
+
+def with_child(algo: OrderState, child: OrderState) -> OrderState:
+    """The algo order as its child makes it: executed what the child did, and over when the child is."""
+    return replace(
+        algo,
+        status=child.status if child.status.is_final else OrderStatus.TRIGGERED,
+        executed=child.executed,
+        updated_ms=max(algo.updated_ms, child.updated_ms),
+        average_price=child.average_price,
+        reason=child.reason,
+    )
+
+
+def _newer(known: OrderState, heard: OrderState) -> OrderState:
+    if (_rank(heard), heard.executed) < (_rank(known), known.executed):
+        return replace(known, average_price=known.average_price or heard.average_price)
+    return replace(
+        heard,
+        executed=max(heard.executed, known.executed),
+        average_price=heard.average_price or (known.average_price if heard.executed <= known.executed else None),
+    )
