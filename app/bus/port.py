@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from app.domain.market import MarketMessage
 
 Json = Mapping[str, Any]
+LASTING_S = 86_400
 
 
 class BusUnavailable(Exception):
@@ -20,8 +21,8 @@ class BusUnavailable(Exception):
 class AlertEnvelope:
     """One authenticated alert as it lies in the inbox.
 
-    ``alert_id`` names the trade it may become. ``key`` is what makes a second delivery the same alert, and ``key_ttl_s`` how
-    long it is remembered. ``body`` is the parsed alert as plain JSON; ``received_ms`` the gateway's wall clock, ``received_at``
+    ``alert_id`` names the trade it may become: ``trade_id_for(lasting_key)``. ``key`` is what makes a second delivery the same
+    alert, and ``key_ttl_s`` how long it is remembered. ``body`` is the parsed alert as plain JSON; ``received_ms`` the gateway's wall clock, ``received_at``
     its monotonic clock (gateway and trader share a host), for latency only.
     """
 
@@ -32,6 +33,12 @@ class AlertEnvelope:
     received_ms: int
     received_at: float
     source: str = "webhook"
+
+    @property
+    def lasting_key(self) -> str:
+        """The key for the journal, where keys are unique for ever: one that is soon forgotten (a body's hash: the same words may
+        come again tomorrow and mean a new trade) is told apart by when it was received. ``alert_id`` follows from this."""
+        return self.key if self.key_ttl_s >= LASTING_S else f"{self.key}@{self.received_ms}"
 
 
 @dataclass(frozen=True, slots=True)
