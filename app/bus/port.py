@@ -22,8 +22,8 @@ class AlertEnvelope:
     """One authenticated alert as it lies in the inbox.
 
     ``alert_id`` names the trade it may become: ``trade_id_for(lasting_key)``. ``key`` is what makes a second delivery the same
-    alert, and ``key_ttl_s`` how long it is remembered. ``body`` is the parsed alert as plain JSON; ``received_ms`` the gateway's wall clock, ``received_at``
-    its monotonic clock (gateway and trader share a host), for latency only.
+    alert, and ``key_ttl_s`` how long it is remembered. ``body`` is the parsed alert as plain JSON; ``received_ms`` the gateway's
+    wall clock, ``received_at`` its monotonic clock (gateway and trader share a host), for latency only.
     """
 
     alert_id: str

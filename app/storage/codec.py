@@ -1,0 +1,28 @@
+"""Journal records to JSON text and back. Decimals travel as strings, digit for digit; anything JSON cannot say is refused.
+
+What lies in a free-form mapping (``data``, ``body``, ``summary``) comes back as plain JSON: a Decimal there as its string.
+"""
+
+from collections.abc import Hashable
+from functools import cache
+from typing import Any, TypeVar, cast
+
+from pydantic import TypeAdapter
+
+Record = TypeVar("Record")
+
+
+@cache
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(cast(Any, kind))
+
+
+def dump(value: object) -> str:
+    """Raises ValueError when something in it is not JSON."""
+    return _adapter(cast(Hashable, type(value))).dump_json(value).decode()
+
+
+def load(kind: type[Record], text: str) -> Record:
+    """Raises ValueError for text ``dump`` did not write."""
+    record: Record = _adapter(cast(Hashable, kind)).validate_json(text)
+    return record

@@ -1,0 +1,232 @@
+"""The journal in SQLite: write-ahead log, fsync at every commit, one writer thread: the event loop never waits for the disk."""
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import NullPool, StaticPool
+
+from app.domain.plan import Plan
+from app.storage import statements
+from app.storage.migrations import UnknownRevision, migrate
+from app.storage.port import AlertRecord, DuplicateAlert, Entry, JournalUnavailable, StoredTrade
+from app.storage.statements import Write
+
+Answer = TypeVar("Answer")
+BUSY_MS = 2_000  # how long a write waits for another process's lock
+
+
+class SqliteJournal:
+    """``failed`` holds the last failure of a queued write until a later one succeeds; what failed stays queued, in order."""
+
+    def __init__(self, path: Path, *, busy_ms: int = BUSY_MS) -> None:
+        self._path = path
+        self._busy_ms = busy_ms
+        self._engine: Engine | None = None
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._queued: deque[Write] = deque()
+        self.failed: JournalUnavailable | None = None
+
+    async def open(self) -> None:
+        await self._in_writer(self._open)
+
+    async def close(self) -> None:
+        """Writes what is queued. Raises JournalUnavailable when it cannot."""
+        try:
+            if self._engine is not None:
+                await self._in_writer(self._close)
+        finally:
+            self._writer.shutdown(wait=False)
+
+    async def open_trade(self, alert: AlertRecord, plan: Plan) -> None:
+        writes = [statements.write_of_alert(alert), statements.write_of_plan(plan)]
+        await self._in_writer(lambda: self._take(alert, writes))
+
+    async def refuse(self, alert: AlertRecord) -> None:
+        writes = [statements.write_of_alert(alert)]
+        await self._in_writer(lambda: self._take(alert, writes))
+
+    def append(self, entry: Entry) -> None:
+        """Raises ValueError when something in the entry is not JSON; a failure to write it shows at ``flush``."""
+        self._queued.append(statements.write_of(entry))
+        self._writer.submit(self._drain_quietly)
+
+    async def flush(self) -> None:
+        await self._in_writer(self._drain)
+
+    async def live_trades(self) -> Sequence[StoredTrade]:
+        return await self._read(statements.read_live_trades)
+
+    async def trade(self, trade_id: str) -> StoredTrade | None:
+        return await self._read(lambda connection: statements.read_trade(connection, trade_id))
+
+    async def alert(self, alert_id: str) -> AlertRecord | None:
+        return await self._read(lambda connection: statements.read_alert(connection, alert_id))
+
+    async def net_quantities(self, trade_ids: Sequence[str]) -> Mapping[str, Decimal]:
+        return await self._read(lambda connection: statements.read_net_quantities(connection, trade_ids))
+
+    async def read_state(self, name: str) -> Mapping[str, Any] | None:
+        return await self._read(lambda connection: statements.read_state(connection, name))
+
+    async def write_state(self, name: str, value: Mapping[str, Any]) -> None:
+        write = statements.write_of_state(name, value)
+        await self._in_writer(lambda: self._commit([write]))
+
+    async def _in_writer(self, work: Callable[[], Answer]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+    async def _read(self, query: Callable[[Connection], Answer]) -> Answer:
+        """Read after everything appended before, so far as it could be written."""
+
+        def work() -> Answer:
+            self._drain_quietly()
+            return _answer(self._connected(), self._path, query)
+
+        return await self._in_writer(work)
+
+    # In the writer thread from here on.
+
+    def _open(self) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._engine = _writing_engine(self._path, self._busy_ms)
+            with self._engine.connect() as connection:
+                _check(connection, self._path)
+                migrate(connection)
+        except (SQLAlchemyError, OSError, UnknownRevision) as error:
+            raise _unavailable(self._path, error) from error
+
+    def _close(self) -> None:
+        try:
+            self._drain()
+        finally:
+            self._connected().dispose()
+            self._engine = None
+
+    def _connected(self) -> Engine:
+        if self._engine is None:
+            raise JournalUnavailable(f"journal {self._path} is not open")
+        return self._engine
+
+    def _take(self, alert: AlertRecord, writes: Sequence[Write]) -> None:
+        try:
+            self._commit(writes)
+        except IntegrityError as error:
+            first = _answer(self._connected(), self._path, lambda connection: statements.first_alert_id(connection, alert))
+            if first is None:
+                raise _unavailable(self._path, error) from error
+            raise DuplicateAlert(first) from None
+
+    def _commit(self, writes: Sequence[Write]) -> None:
+        """One durable transaction, after everything queued before it."""
+        self._drain()
+        try:
+            self._execute(writes)
+        except IntegrityError:
+            raise
+        except SQLAlchemyError as error:
+            raise _unavailable(self._path, error) from error
+
+    def _execute(self, writes: Sequence[Write]) -> None:
+        with self._connected().begin() as connection:
+            for statement, row in writes:
+                connection.execute(statement, row)
+
+    def _drain(self) -> None:
+        while batch := tuple(self._queued):
+            try:
+                self._execute(batch)
+            except SQLAlchemyError as error:
+                self.failed = _unavailable(self._path, error)
+                raise self.failed from error
+            for _ in batch:
+                self._queued.popleft()
+            self.failed = None
+
+    def _drain_quietly(self) -> None:
+        try:
+            self._drain()
+        except JournalUnavailable as error:
+            self.failed = error
+
+
+class JournalReader:
+    """Another process's journal, read only: for the gateway. Every method may raise JournalUnavailable."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._engine = _reading_engine(path)
+
+    async def trade(self, trade_id: str) -> StoredTrade | None:
+        return await self._read(lambda connection: statements.read_trade(connection, trade_id))
+
+    async def alert(self, alert_id: str) -> AlertRecord | None:
+        return await self._read(lambda connection: statements.read_alert(connection, alert_id))
+
+    async def _read(self, query: Callable[[Connection], Answer]) -> Answer:
+        return await asyncio.to_thread(_answer, self._engine, self._path, query)
+
+
+def _answer(engine: Engine, path: Path, query: Callable[[Connection], Answer]) -> Answer:
+    try:
+        with engine.connect() as connection:
+            return query(connection)
+    except SQLAlchemyError as error:
+        raise _unavailable(path, error) from error
+
+
+def _writing_engine(path: Path, busy_ms: int) -> Engine:
+    # check_same_thread: the pool keeps one connection, and only the writer thread ever uses it.
+    engine = create_engine(f"sqlite:///{path}", poolclass=StaticPool, connect_args={"check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _set_up(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # transactions begin below, so that a migration is one too
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {busy_ms}"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+def _reading_engine(path: Path) -> Engine:
+    address = f"file:{path.resolve()}?mode=ro"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(address, uri=True, timeout=BUSY_MS / 1000, check_same_thread=False)
+
+    return create_engine("sqlite://", creator=connect, poolclass=NullPool)
+
+
+def _check(connection: Connection, path: Path) -> None:
+    verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    if verdict != "ok":
+        raise JournalUnavailable(
+            f"journal {path} is damaged ({verdict}): restore it from a backup, or move it away to start anew"
+        )
+
+
+def _unavailable(path: Path, error: Exception) -> JournalUnavailable:
+    if isinstance(error, UnknownRevision):
+        return JournalUnavailable(f"journal {path} was written by a newer release ({error}): upgrade, or name another file")
+    cause = " ".join(str(getattr(error, "orig", None) or error).split())
+    if "not a database" in cause or "malformed" in cause:
+        fix = "restore it from a backup, or move it away to start anew"
+    elif "full" in cause:
+        fix = "free space on its disk"
+    elif "locked" in cause:
+        fix = "another process is writing it: stop that one, or name another file"
+    else:
+        fix = "name a writable file (journal.path, QC_JOURNAL__PATH)"
+    return JournalUnavailable(f"journal {path}: {cause}: {fix}")
