@@ -59,7 +59,7 @@ def _wind_down(work: Work, leg: Leg) -> None:
     _ask_for_unknown(work, entries)
     if all(record.is_over for record in entries):
         if leg.index == 0 and not work.trade.exiting and _through_stop(work, leg):
-            work.say_once("price_through_stop")
+            _close(work, leg, "price_through_stop")
         leg.window = Window.CLOSED
 
 
@@ -221,4 +221,5 @@ def _close(work: Work, leg: Leg, why: str) -> None:
     if why:
         work.say("entry_cut_short" if entered else "not_entered", leg=leg.index, symbol=leg.symbol, code=why)
     if leg.index == 0:
+        work.trade.entry_code = why
         work.say_once("entry_closed", quantity=entered, goal=leg.goal)

@@ -18,7 +18,8 @@ def drive_natural_end(work: Work) -> None:
     trade = work.trade
     if trade.exiting or trade.main.window is not Window.CLOSED or trade.open_quantity(trade.main) > 0:
         return
-    work.exit("not_filled" if trade.entered(trade.main) == 0 else _what_closed(work))
+    unfilled = trade.entry_code or "not_filled"
+    work.exit(unfilled if trade.entered(trade.main) == 0 else _what_closed(work))
 
 
 def _what_closed(work: Work) -> str:

@@ -107,6 +107,7 @@ class Trade:
     trailed: bool = False
     trailed_bar_ms: int = 0
     buying_stopped: bool = False
+    entry_code: str = ""  # why the main entry was cut short or came to nothing
     exit_reason: str = ""
     sweep_pending: bool = False
     clean: bool = False
@@ -130,7 +131,7 @@ class Trade:
         return self.exiting or leg.exiting
 
     @property
-    def r_unit(self) -> Decimal | None:
+    def r_per_unit(self) -> Decimal | None:
         """R of one base unit as taken: |average entry − initial stop|."""
         return None if self.average_entry is None else abs(self.average_entry - self.plan.stop)
 

@@ -2,14 +2,13 @@
 
 from decimal import Decimal
 
-from app.domain.bracket import break_even_price, split_quantity, target_price
+from app.domain.bracket import break_even, split_quantity, target_prices
 from app.domain.market import MINUTE_MS, BarIndicators
 from app.domain.orders import LimitOrder, OrderStatus, TimeInForce
 from app.domain.plan import TARGETS, Purpose
-from app.domain.rules import BreakEven
 from app.domain.trade.messages import Failure
 from app.domain.trade.state import ZERO, OrderRecord, Window, Work, is_past, tighter
-from app.domain.trailing import agrees, trailed_stop
+from app.domain.trailing import trail
 
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 FILLS_LATE_S = 0.5
@@ -53,7 +52,7 @@ def _account_entry(work: Work) -> None:
         "entered",
         quantity=quantity,
         average_entry=trade.average_entry,
-        r_unit=trade.r_unit,
+        r_per_unit=trade.r_per_unit,
         maker_share=maker / quantity,
         slippage=(trade.average_entry - trade.plan.p0) * trade.main.side.sign / trade.plan.p0,
     )
@@ -83,8 +82,9 @@ def _price_past_last_target(work: Work) -> bool:
 def _target(work: Work, index: int) -> Decimal:
     trade = work.trade
     assert trade.average_entry is not None  # noqa: S101 - only asked for once the entry is accounted
-    multiple = trade.plan.targets[index].r_multiple
-    return target_price(trade.main.side, trade.average_entry, trade.plan.stop, multiple, trade.main.instrument)
+    multiples = [target.r_multiple for target in trade.plan.targets]
+    prices = target_prices(trade.main.side, trade.average_entry, trade.plan.stop, multiples)
+    return trade.main.instrument.round_price(prices[index])
 
 
 def _first_target_hit(work: Work) -> bool:
@@ -102,22 +102,21 @@ def _first_target_hit(work: Work) -> bool:
 def _break_even(work: Work) -> Decimal:
     trade, plan = work.trade, work.trade.plan
     assert trade.average_entry is not None  # noqa: S101 - see _target
-    fees = (ZERO, ZERO) if plan.rules.targets.break_even is BreakEven.ENTRY else (plan.maker_fee, plan.taker_fee)
-    return break_even_price(trade.main.side, trade.average_entry, *fees)
+    rule = plan.rules.targets.break_even
+    return break_even(trade.main.side, trade.average_entry, plan.maker_fee, plan.taker_fee, rule)
 
 
 def _trail(work: Work, bar: BarIndicators) -> None:
     """By SuperTrend AI on the closed bar; once a bar; only while it points our way."""
     trade = work.trade
-    stale = bar.close_ms + bar.interval_ms < work.now.exchange_ms
-    if stale or bar.open_ms <= trade.trailed_bar_ms or bar.supertrend_stop is None or bar.supertrend_is_long is None:
+    is_stale = bar.close_ms + bar.interval_ms < work.now.exchange_ms
+    if is_stale or bar.open_ms <= trade.trailed_bar_ms:
         return
     trade.trailed_bar_ms = bar.open_ms
-    if agrees(trade.main.side, bar.supertrend_is_long):
-        trade.supertrend_agreed = True
-        stop = trailed_stop(trade.main.side, trade.stop, Decimal(str(bar.supertrend_stop)), trade.main.instrument)
-        _move_stop(work, stop, "trailed")
-    elif trade.supertrend_agreed and trade.plan.rules.exits.exit_on_flip:
+    moved = trail(trade.main.side, trade.stop, bar, trade.supertrend_agreed, trade.main.instrument)
+    trade.supertrend_agreed = moved.agreed
+    _move_stop(work, moved.stop, "trailed")
+    if moved.flipped and trade.plan.rules.exits.exit_on_flip:
         work.exit("supertrend_flip")
 
 

@@ -1,0 +1,64 @@
+"""The account of a finished trade: gross, fees, funding, net R, slippage, naked time and the latency of every stage."""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from app.domain.orders import Fill
+from app.domain.results import ZERO, average_price, r_unit, trade_result
+from app.domain.trade.state import Leg, Trade
+from app.storage.port import TradeClosed
+from app.trader.live_trade import LiveTrade
+
+
+def account_for(live: LiveTrade, reason: str, funding: Decimal, exchange_ms: int) -> TradeClosed:
+    """R = net P&L of all its legs after fees and funding, over filled quantity × |average entry − initial stop|."""
+    trade = live.trade
+    entered = trade.entered(trade.main)
+    unit = ZERO if trade.average_entry is None else r_unit(entered, trade.average_entry, trade.plan.stop)
+    result = trade_result(trade.fills.values(), funding, unit)
+    summary: Mapping[str, Any] = {
+        "reason": reason,
+        "symbol": trade.plan.symbol,
+        "side": trade.plan.side.value,
+        "quantity": str(entered),
+        "average_entry": None if trade.average_entry is None else str(trade.average_entry),
+        "initial_stop": str(trade.plan.stop),
+        "last_stop": str(trade.stop),
+        "gross": str(result.gross),
+        "fees": str(result.fees),
+        "unpriced_fees": {asset: str(fee) for asset, fee in result.unpriced_fees.items()},
+        "funding": str(funding),
+        "net": str(result.net),
+        "r_unit": str(unit),
+        "gross_r": str(result.gross / unit if unit else ZERO),
+        "net_r": str(result.net_r),
+        "naked_ms": live.naked_ms,
+        "stages_ms": {kind: data["since_alert_ms"] for kind, data in live.milestones.items() if "since_alert_ms" in data},
+        "legs": [_leg_account(trade, leg) for leg in trade.legs],
+    }
+    gross, fees, net_r = result.gross, result.fees, result.net_r
+    return TradeClosed(trade.plan.trade_id, exchange_ms, reason, gross, fees, funding, unit, net_r, summary)
+
+
+def _leg_account(trade: Trade, leg: Leg) -> dict[str, Any]:
+    fills = [fill for fill in trade.fills.values() if fill.symbol == leg.symbol]
+    entries = [fill for fill in fills if fill.side is leg.side]
+    exits = [fill for fill in fills if fill.side is not leg.side]
+    result = trade_result(fills, ZERO, ZERO)
+    total = _quantity(fills)
+    return {
+        "symbol": leg.symbol,
+        "side": leg.side.value,
+        "entered": str(_quantity(entries)),
+        "exited": str(_quantity(exits)),
+        "average_entry": str(average_price(entries)),
+        "average_exit": str(average_price(exits)),
+        "maker_share": str(_quantity([f for f in fills if f.is_maker]) / total) if total else None,
+        "gross": str(result.gross),
+        "fees": str(result.fees),
+    }
+
+
+def _quantity(fills: Iterable[Fill]) -> Decimal:
+    return sum((fill.quantity for fill in fills), ZERO)

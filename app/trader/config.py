@@ -1,0 +1,19 @@
+"""What the trader process is told at start."""
+
+from dataclasses import dataclass
+
+from app.domain.rules import TradingRules
+
+
+@dataclass(frozen=True, slots=True)
+class TraderConfig:
+    """``live``: real money; takes no entry until armed. ``key_fingerprint`` tells one exchange key from another, without
+    being one: arming ends when it changes."""
+
+    rules: TradingRules
+    live: bool
+    key_fingerprint: str
+    exchange_name: str = "paper"
+    heartbeat_s: float = 1.0
+    account_every_s: float = 2.0
+    lease_every_s: float = 1.0

@@ -1,0 +1,174 @@
+"""The trades under way: every fact goes to its trade's state machine, every command to the executor or the journal."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from decimal import Decimal
+from typing import Any
+
+import structlog
+
+from app.clock import Clock, ExchangeClock
+from app.domain.orders import Fill, OrderState
+from app.domain.plan import OrderName
+from app.domain.trade import step
+from app.domain.trade.messages import (
+    Ask,
+    Cancel,
+    Command,
+    Event,
+    Filled,
+    Finish,
+    Instant,
+    OrderFailed,
+    OrderKnown,
+    OrderMissing,
+    Pause,
+    Place,
+    QuoteSeen,
+    ReadQuote,
+    Repair,
+    Say,
+    Sweep,
+    Tick,
+)
+from app.exchange.port import Exchange
+from app.storage.port import FillNote, Journal, Note, OrderNote
+from app.trader.executor import Executor
+from app.trader.live_trade import LiveTrade
+
+log = structlog.get_logger(__name__)
+
+MAX_SLEEP_S = 3600.0
+
+
+class Desk:
+    """Owns the live trades. Callers give it facts; its ``on_…`` hooks tell them what is beyond one trade."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        journal: Journal,
+        clock: Clock,
+        exchange_clock: ExchangeClock,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._exchange_clock = exchange_clock
+        self._executor = Executor(exchange, clock, self.tell, spawn)
+        self.trades: dict[str, LiveTrade] = {}
+        self.on_finish: Callable[[LiveTrade, str], None] = lambda live, reason: None
+        self.on_repair: Callable[[LiveTrade, str], None] = lambda live, symbol: None
+        self.on_pause: Callable[[str], None] = lambda reason: None
+        self.on_milestone: Callable[[LiveTrade, str, Mapping[str, Any]], None] = lambda live, kind, data: None
+
+    def owner_of(self, symbol: str) -> LiveTrade | None:
+        return next((live for live in self.trades.values() if symbol in live.trade.plan.symbols), None)
+
+    def add(self, live: LiveTrade) -> None:
+        self.trades[live.trade_id] = live
+
+    def now(self) -> Instant:
+        return Instant(self._clock.monotonic(), self._exchange_clock.now_ms())
+
+    def order_seen(self, state: OrderState) -> None:
+        """An order update of the private stream."""
+        name = OrderName.parse(state.client_id)
+        if name is not None:
+            self.tell(name.trade_id, OrderKnown(state))
+
+    def fill_seen(self, fill: Fill) -> None:
+        """An execution: ours by its client id, or somebody else's on a symbol one of our trades owns."""
+        name = OrderName.parse(fill.client_id)
+        live = self.trades.get(name.trade_id) if name is not None else self.owner_of(fill.symbol)
+        if live is not None:
+            self.tell(live.trade_id, Filled(fill))
+
+    def tell_all(self, event: Event) -> None:
+        for trade_id in list(self.trades):
+            self.tell(trade_id, event)
+
+    def tell(self, trade_id: str, event: Event) -> None:
+        """One fact for one trade, and all that follows from it."""
+        live = self.trades.get(trade_id)
+        if live is None:
+            return
+        now = self.now()
+        before = live.trade
+        live.trade, commands = step(before, event, now)
+        if not isinstance(event, (QuoteSeen, Tick)):
+            live.changed_at = now.monotonic
+            self._write_down(live, event, before.fills.keys() != live.trade.fills.keys())
+        for command in commands:
+            self._carry_out(live, command)
+        self._set_alarm(live)
+
+    def _write_down(self, live: LiveTrade, event: Event, new_fill: bool) -> None:
+        match event:
+            case OrderKnown(state):
+                self._journal.append(OrderNote(live.trade_id, state))
+            case Filled(fill) if new_fill:
+                self._journal.append(FillNote(live.trade_id, fill))
+            case OrderFailed() | OrderMissing():
+                pass  # the machine says "order_failed" where it matters
+            case _:
+                pass
+
+    def _carry_out(self, live: LiveTrade, command: Command) -> None:
+        match command:
+            case Place() | Cancel() | Ask() | ReadQuote() | Sweep():
+                if isinstance(command, Place):
+                    self._note_sent(live, command)
+                self._executor.carry_out(live.trade_id, command)
+            case Say(kind, data):
+                self.say(live, kind, data)
+            case Repair(symbol):
+                self.on_repair(live, symbol)
+            case Pause(reason):
+                self.on_pause(reason)
+            case Finish(reason):
+                self._clear_alarm(live)
+                self.on_finish(live, reason)
+
+    def _note_sent(self, live: LiveTrade, command: Place) -> None:
+        order = command.order
+        price = getattr(order, "price", None) or getattr(order, "trigger", None)
+        self.say(
+            live,
+            "order_sent",
+            {
+                "client_id": order.client_id,
+                "symbol": order.symbol,
+                "type": type(order).__name__,
+                "side": order.side.value,
+                "quantity": order.quantity,
+                "price": price,
+            },
+        )
+
+    def say(self, live: LiveTrade, kind: str, data: Mapping[str, Any]) -> None:
+        """A milestone into journal and listeners, with the time since the alert came in."""
+        said = {key: str(value) if isinstance(value, Decimal) else value for key, value in data.items()}
+        if live.received_at is not None:
+            said["since_alert_ms"] = round((self._clock.monotonic() - live.received_at) * 1000, 3)
+        live.milestones.setdefault(kind, said)
+        if kind == "covered":
+            live.naked_ms.append(float(said["naked_ms"]))
+        self._journal.append(Note(live.trade_id, kind, self._exchange_clock.now_ms(), self._clock.wall_ms(), said))
+        self.on_milestone(live, kind, said)
+
+    def _set_alarm(self, live: LiveTrade) -> None:
+        self._clear_alarm(live)
+        wake_at = live.trade.wake_at
+        if wake_at is None or live.trade.closed:
+            return
+        delay = min(MAX_SLEEP_S, max(0.0, wake_at - self._clock.monotonic()))
+        live.timer = asyncio.get_running_loop().call_later(delay, self.tell, live.trade_id, Tick())
+
+    def _clear_alarm(self, live: LiveTrade) -> None:
+        if live.timer is not None:
+            live.timer.cancel()
+            live.timer = None
+
+    def forget(self, live: LiveTrade) -> None:
+        self.trades.pop(live.trade_id, None)

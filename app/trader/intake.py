@@ -1,0 +1,186 @@
+"""From an alert in the inbox to a trade on its way, or a named refusal: facts, rules, durable plan, entry."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from app.bus.port import InboxItem
+from app.clock import Clock
+from app.domain.instrument import Side
+from app.domain.orders import CommissionRates
+from app.domain.plan import Plan
+from app.domain.planning import ClosesOpposite, Planned, Refused, plan_trade
+from app.domain.signal import Alert
+from app.domain.trade import new_trade
+from app.domain.trade.messages import ExitRequested, Tick
+from app.domain.verdict import Refusal, Verdict
+from app.domain.views import AccountView, DeskView, MarketView, PlanIds, SymbolView
+from app.exchange.errors import ExchangeError
+from app.exchange.port import Exchange
+from app.storage.port import AlertRecord, DuplicateAlert, Journal
+from app.trader.account_state import AccountState
+from app.trader.config import TraderConfig
+from app.trader.desk import Desk
+from app.trader.live_trade import LiveTrade
+from app.trader.market_view import MarketState
+from app.trader.switches import SwitchBoard
+
+log = structlog.get_logger(__name__)
+
+Reply = Mapping[str, Any]
+
+
+class Intake:
+    """Takes one alert at a time. ``take`` returns the reply for the alert's sender, or None when it follows with the trade."""
+
+    def __init__(
+        self,
+        config: TraderConfig,
+        exchange: Exchange,
+        journal: Journal,
+        desk: Desk,
+        market: MarketState,
+        account: AccountState,
+        switches: SwitchBoard,
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._exchange = exchange
+        self._journal = journal
+        self._desk = desk
+        self._market = market
+        self._account = account
+        self._switches = switches
+        self._clock = clock
+        self.commissions: dict[str, CommissionRates] = {}
+        self.reversals: dict[str, InboxItem] = {}  # live trade id → the alert that is to open once it is closed
+
+    async def take(self, item: InboxItem) -> Reply | None:
+        envelope = item.envelope
+        alert = Alert.from_json(envelope.body)
+        await self._refresh_quotes(alert.symbol)
+        outcome = plan_trade(
+            alert,
+            self._market_view(item.age_ms),
+            self._account_view(),
+            self._desk_view(),
+            self._config.rules,
+            PlanIds(envelope.alert_id, envelope.key),
+        )
+        try:
+            match outcome:
+                case Planned(plan, verdicts):
+                    await self._open(item, plan, verdicts)
+                    return None
+                case Refused(refusal, verdicts):
+                    await self._journal.refuse(self._record(item, refusal.code, refusal.message, verdicts))
+                    log.info("alert_refused", alert_id=envelope.alert_id, code=refusal.code, reason=refusal.message)
+                    return refusal_reply(envelope.alert_id, refusal)
+                case ClosesOpposite(side, reverse, verdicts):
+                    return await self._close_opposite(item, side, reverse, verdicts)
+        except DuplicateAlert as duplicate:
+            return {"status": "duplicate", "id": duplicate.alert_id}
+
+    async def _open(self, item: InboxItem, plan: Plan, verdicts: tuple[Verdict, ...]) -> None:
+        """One durable commit, then the entry at once."""
+        await self._journal.open_trade(self._record(item, "", "", verdicts), plan)
+        received_at = None if item.redelivered else item.envelope.received_at
+        live = LiveTrade(new_trade(plan), item.envelope.alert_id, received_at, opened_at=self._clock.monotonic())
+        self._desk.add(live)
+        for symbol in plan.symbols:
+            if (quote := self._market.quotes.get(symbol)) is not None:
+                live.trade.quotes[symbol] = (quote, self._market.quote_seen_at[symbol])
+        self._desk.say(live, "planned", _headline(plan))
+        self._desk.tell(plan.trade_id, Tick())
+
+    async def _close_opposite(self, item: InboxItem, side: Side, reverse: bool, verdicts: tuple[Verdict, ...]) -> Reply | None:
+        live = next((t for t in self._desk.trades.values() if t.trade.plan.side is side.opposite), None)
+        if live is None:
+            raise RuntimeError("an opposite trade was planned against that does not live")
+        self._desk.tell(live.trade_id, ExitRequested("opposite_signal"))
+        if reverse:
+            self.reversals[live.trade_id] = item
+            return None
+        message = f"closes trade {live.trade_id}; opens nothing (exits.reverse_on_opposite is off)"
+        await self._journal.refuse(self._record(item, "closed_opposite", message, verdicts))
+        return {"status": "closing opposite trade", "id": item.envelope.alert_id, "closes": live.trade_id}
+
+    def _record(self, item: InboxItem, code: str, message: str, verdicts: tuple[Verdict, ...]) -> AlertRecord:
+        envelope = item.envelope
+        return AlertRecord(envelope.alert_id, envelope.key, envelope.body, envelope.received_ms, code, message, verdicts)
+
+    async def _refresh_quotes(self, symbol: str) -> None:
+        """A best quote that is missing or too old is read once by request."""
+        if symbol != self._config.rules.symbol:
+            return
+        limit_s = self._config.rules.freshness.quote_ms / 1000
+        for name in self._config.rules.symbols:
+            age = self._market.quote_age_s(name)
+            if age is not None and age <= limit_s:
+                continue
+            try:
+                self._market.absorb(await self._exchange.quote(name))
+            except ExchangeError as error:
+                log.warning("quote_unreadable", symbol=name, error=str(error))
+
+    def _market_view(self, alert_age_ms: int) -> MarketView:
+        rules = self._config.rules
+        return MarketView(
+            now_ms=self._desk.now().exchange_ms,
+            alert_age_ms=alert_age_ms,
+            symbols={
+                symbol: SymbolView(
+                    instrument=self._exchange.instrument(symbol),
+                    quote=self._market.quotes.get(symbol),
+                    mark=self._market.marks.get(symbol),
+                    bars=self._market.indicators.get((symbol, rules.timeframe_ms)),
+                    commission=self.commissions.get(symbol),
+                    beta=self._market.betas.get(symbol),
+                )
+                for symbol in rules.symbols
+            },
+        )
+
+    def _account_view(self) -> AccountView:
+        return AccountView(self._account.equity, self._account.available, self._account.age_ms or 0)
+
+    def _desk_view(self) -> DeskView:
+        owners = dict.fromkeys(self._account.positions, "foreign")
+        for live in self._desk.trades.values():
+            owners |= dict.fromkeys(live.trade.plan.symbols, f"managed:{live.trade_id}")
+        sides = [live.trade.plan.side for live in self._desk.trades.values()]
+        return DeskView(
+            live=self._config.live,
+            armed=self._switches.armed,
+            trading=self._switches.state,
+            owners=owners,
+            live_trade_side=sides[0] if sides else None,
+        )
+
+
+def refusal_reply(alert_id: str, refusal: Refusal) -> Reply:
+    return {
+        "http_status": 422,
+        "success": False,
+        "id": alert_id,
+        "error": refusal.message,
+        "code": refusal.code,
+        "guard": refusal.guard,
+        "suggestions": list(refusal.suggestions),
+    }
+
+
+def _headline(plan: Plan) -> dict[str, Any]:
+    return {
+        "symbol": plan.symbol,
+        "side": plan.side.value,
+        "p0": plan.p0,
+        "stop": plan.stop,
+        "stop_source": str(plan.stop_source),
+        "quantity": plan.quantity,
+        "risk_usdt": plan.risk_usdt,
+        "worst_case_r": plan.worst_case_r,
+        "hedges": [hedge.instrument.symbol for hedge in plan.hedges],
+        "warnings": list(plan.warnings),
+    }

@@ -1,0 +1,59 @@
+"""What the alert's sender is told, in the words of the first webhook's contract."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.domain.orders import Order
+from app.domain.plan import Purpose
+from app.domain.refusals import refuse
+from app.domain.trade.state import OrderRecord
+from app.trader.live_trade import LiveTrade
+
+
+def placed_reply(live: LiveTrade) -> Mapping[str, Any]:
+    trade = live.trade
+    entries = trade.records(trade.main, Purpose.MAKER, Purpose.TAKER)
+    return {
+        "status": "trade placed",
+        "id": live.trade_id,
+        "details": {
+            "entry_order": _order(_last(entries))
+            | {"average_price": str(trade.average_entry), "filled": str(trade.entered(trade.main))},
+            "sl_order": _order(_last(trade.records(trade.main, Purpose.STOP))),
+            "tp1_order": _order(_last(trade.records(trade.main, Purpose.TARGET_1))),
+        },
+        "hedges": [hedge.instrument.symbol for hedge in trade.plan.hedges],
+        "warnings": list(trade.plan.warnings),
+    }
+
+
+def unfilled_reply(live: LiveTrade, reason: str) -> Mapping[str, Any]:
+    """The trade ended before it was protected: not filled, or closed again at once."""
+    refusal = refuse(reason) if not live.trade.fills else None
+    return {
+        "http_status": 422,
+        "success": False,
+        "id": live.trade_id,
+        "error": refusal.message if refusal else f"the trade was closed again: {reason}",
+        "code": reason,
+        "suggestions": list(refusal.suggestions) if refusal else [],
+    }
+
+
+def _last(records: list[OrderRecord]) -> OrderRecord | None:
+    return records[-1] if records else None
+
+
+def _order(record: OrderRecord | None) -> dict[str, Any]:
+    if record is None:
+        return {}
+    order: Order = record.order
+    price = getattr(order, "price", None) or getattr(order, "trigger", None)
+    return {
+        "client_id": order.client_id,
+        "symbol": order.symbol,
+        "side": order.side.value,
+        "quantity": None if order.quantity is None else str(order.quantity),
+        "price": None if price is None else str(price),
+        "status": record.status.value if record.status else "SENT",
+    }

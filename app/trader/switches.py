@@ -1,0 +1,68 @@
+"""The trader's lasting switches: armed, paused, recoveries. In the journal, so that they outlive the process."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from app.domain.views import TradingState
+from app.storage.port import Journal
+
+_NAME = "switches"
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    armed_key: str = ""  # fingerprint of the exchange key that was armed
+    paused: str = ""  # why; empty when trading
+    lives: int = 0  # starts of the trader so far
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any] | None) -> "Switches":
+        return cls() if stored is None else cls(**stored)
+
+
+class SwitchBoard:
+    """Reads once at start; every change is durable before it counts."""
+
+    def __init__(self, journal: Journal, key_fingerprint: str, live: bool) -> None:
+        self._journal = journal
+        self._key = key_fingerprint
+        self._live = live
+        self._switches = Switches()
+        self.has_lease = False
+
+    async def start(self) -> int:
+        """Load, and count this start. Returns the number of starts so far."""
+        stored = Switches.from_json(await self._journal.read_state(_NAME))
+        await self._set(replace(stored, lives=stored.lives + 1))
+        return self._switches.lives
+
+    async def _set(self, switches: Switches) -> None:
+        await self._journal.write_state(_NAME, asdict(switches))
+        self._switches = switches
+
+    @property
+    def armed(self) -> bool:
+        return not self._live or self._switches.armed_key == self._key
+
+    @property
+    def paused(self) -> str:
+        return self._switches.paused
+
+    @property
+    def state(self) -> TradingState:
+        if not self.has_lease or self._switches.paused:
+            return TradingState.REDUCING
+        return TradingState.ACTIVE
+
+    async def arm(self) -> None:
+        await self._set(replace(self._switches, armed_key=self._key))
+
+    async def disarm(self) -> None:
+        await self._set(replace(self._switches, armed_key=""))
+
+    async def pause(self, reason: str) -> None:
+        await self._set(replace(self._switches, paused=reason))
+
+    async def resume(self) -> None:
+        await self._set(replace(self._switches, paused=""))
