@@ -97,7 +97,7 @@ class SqliteJournal:
     def _open(self) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._engine = _writing_engine(self._path, self._busy_ms)
+            self._engine = writing_engine(self._path, self._busy_ms)
             with self._engine.connect() as connection:
                 _check(connection, self._path)
                 migrate(connection)
@@ -183,7 +183,7 @@ def _answer(engine: Engine, path: Path, query: Callable[[Connection], Answer]) -
         raise _unavailable(path, error) from error
 
 
-def _writing_engine(path: Path, busy_ms: int) -> Engine:
+def writing_engine(path: Path, busy_ms: int) -> Engine:
     # check_same_thread: the pool keeps one connection, and only the writer thread ever uses it.
     engine = create_engine(f"sqlite:///{path}", poolclass=StaticPool, connect_args={"check_same_thread": False})
 
@@ -212,9 +212,8 @@ def _reading_engine(path: Path) -> Engine:
 def _check(connection: Connection, path: Path) -> None:
     verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
     if verdict != "ok":
-        raise JournalUnavailable(
-            f"journal {path} is damaged ({verdict}): restore it from a backup, or move it away to start anew"
-        )
+        found = " ".join(str(verdict).split())
+        raise JournalUnavailable(f"journal {path} is damaged ({found}): restore it from a backup, or move it away to start anew")
 
 
 def _unavailable(path: Path, error: Exception) -> JournalUnavailable:

@@ -18,7 +18,7 @@ from app.domain.instrument import Side
 from app.domain.orders import OrderStatus
 from app.storage.in_memory import InMemoryJournal, JournalStore
 from app.storage.port import DuplicateAlert, FillNote, Journal, JournalUnavailable, Note, OrderNote, StoredTrade
-from app.storage.sqlite import JournalReader, SqliteJournal
+from app.storage.sqlite import JournalReader, SqliteJournal, writing_engine
 
 Opener = Callable[[], Journal]
 
@@ -263,6 +263,14 @@ async def test_another_process_reads_what_is_written(tmp_path: Path) -> None:
     assert await reader.alert("trade1") == an_alert()
     await journal.close()
     assert await reader.trade("trade1") is not None
+
+
+def test_every_commit_is_synced(tmp_path: Path) -> None:
+    engine = writing_engine(tmp_path / "journal.sqlite", 100)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+    engine.dispose()
 
 
 def make_directory(path: Path) -> None:
