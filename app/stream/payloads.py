@@ -110,6 +110,8 @@ def _minute(payload: Payload) -> MinuteUpdate:
     )
     if k["i"] != "1m":
         raise BadPayload("wrong_interval", f"kline {k['i']} of {minute.symbol}")
+    if minute.open_ms > int(payload["E"]):
+        raise BadPayload("from_the_future", f"candle of {minute.symbol} at {minute.open_ms}")
     if fault := candle_fault(minute):
         raise BadPayload("bad_candle", f"{minute.symbol}: {fault}")
     return MinuteUpdate(minute, closed=bool(k["x"]), time_ms=int(payload["E"]))
