@@ -10,7 +10,7 @@ import structlog
 from app.clock import Clock, ExchangeClock
 from app.domain.orders import Fill, OrderState
 from app.domain.plan import OrderName
-from app.domain.trade import step
+from app.domain.trade import by_urgency, step
 from app.domain.trade.messages import (
     Ask,
     Cancel,
@@ -19,9 +19,7 @@ from app.domain.trade.messages import (
     Filled,
     Finish,
     Instant,
-    OrderFailed,
     OrderKnown,
-    OrderMissing,
     Pause,
     Place,
     QuoteSeen,
@@ -99,8 +97,11 @@ class Desk:
         if not isinstance(event, (QuoteSeen, Tick)):
             live.changed_at = now.monotonic
             self._write_down(live, event, before.fills.keys() != live.trade.fills.keys())
+        for command in by_urgency(commands):
+            if isinstance(command, Place | Cancel | Ask | ReadQuote | Sweep):
+                self._executor.carry_out(live.trade_id, command)
         for command in commands:
-            self._carry_out(live, command)
+            self._pass_on(live, command)
         self._set_alarm(live)
 
     def _write_down(self, live: LiveTrade, event: Event, new_fill: bool) -> None:
@@ -109,17 +110,13 @@ class Desk:
                 self._journal.append(OrderNote(live.trade_id, state))
             case Filled(fill) if new_fill:
                 self._journal.append(FillNote(live.trade_id, fill))
-            case OrderFailed() | OrderMissing():
-                pass  # the machine says "order_failed" where it matters
             case _:
-                pass
+                pass  # the machine says what else matters
 
-    def _carry_out(self, live: LiveTrade, command: Command) -> None:
+    def _pass_on(self, live: LiveTrade, command: Command) -> None:
         match command:
-            case Place() | Cancel() | Ask() | ReadQuote() | Sweep():
-                if isinstance(command, Place):
-                    self._note_sent(live, command)
-                self._executor.carry_out(live.trade_id, command)
+            case Place():
+                self._note_sent(live, command)
             case Say(kind, data):
                 self.say(live, kind, data)
             case Repair(symbol):
@@ -129,6 +126,8 @@ class Desk:
             case Finish(reason):
                 self._clear_alarm(live)
                 self.on_finish(live, reason)
+            case _:
+                pass  # the executor has it
 
     def _note_sent(self, live: LiveTrade, command: Place) -> None:
         order = command.order

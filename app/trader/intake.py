@@ -10,12 +10,12 @@ from app.clock import Clock
 from app.domain.instrument import Side
 from app.domain.orders import CommissionRates
 from app.domain.plan import Plan
-from app.domain.planning import ClosesOpposite, Planned, Refused, plan_trade
+from app.domain.planning import ClosesOpposite, PlanIds, Planned, Refused, plan_trade
 from app.domain.signal import Alert
 from app.domain.trade import new_trade
 from app.domain.trade.messages import ExitRequested, Tick
 from app.domain.verdict import Refusal, Verdict
-from app.domain.views import AccountView, DeskView, MarketView, PlanIds, SymbolView
+from app.domain.views import AccountView, DeskView, MarketView, SymbolView
 from app.exchange.errors import ExchangeError
 from app.exchange.port import Exchange
 from app.storage.port import AlertRecord, DuplicateAlert, Journal

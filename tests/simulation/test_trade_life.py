@@ -1,11 +1,9 @@
 """Whole trades in virtual time: entry, protection, hedges, targets, trailing and every way to end."""
 
-from decimal import Decimal
-
 import pytest
-from app.domain.plan import OrderName, Purpose
-from app.simulator.venue_types import ReduceOnlyPolicy
 from simulation.world import World, simulate
+
+from app.simulator.venue_types import ReduceOnlyPolicy
 
 UP_AND_BACK = [(0, 85_000), (5, 85_000), (6, 84_980), (60, 85_000), (200, 85_900), (400, 86_000), (900, 84_000)]
 
@@ -24,7 +22,6 @@ def test_a_long_reaches_both_targets_trails_and_leaves_nothing(policy: ReduceOnl
         assert reply["status"] == "trade placed"
         world.supertrend = (85_600.0, True)
         stored = await world.until_closed(trade_id)
-        print([(n.kind, n.data) for n in stored.notes])
         assert world.position() == 0
         assert world.open_ids() == set()
 

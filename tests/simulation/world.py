@@ -172,9 +172,7 @@ class World:
             self.venue.apply(ticks, now_ms)
             self.exchange.pump()
             messages: list[MarketMessage] = [self.venue.quote(symbol) for symbol in PRICES]
-            messages += [
-                MarkPrice(s, self.venue.mark_price(s), Decimal("0.00005"), now_ms + 3_600_000, now_ms) for s in PRICES
-            ]
+            messages += [MarkPrice(s, self.venue.mark_price(s), Decimal("0.00005"), now_ms + 3_600_000, now_ms) for s in PRICES]
             minute = now_ms // MINUTE_MS
             if minute != last_minute:
                 last_minute = minute
@@ -204,9 +202,7 @@ class World:
         body = json.dumps({"symbol": "BINANCE:BTCUSDT.P", "side": "BUY", **fields}, default=str)
         parsed = parse_alert(body)
         key, ttl = alert_key(parsed, body.encode())
-        envelope = AlertEnvelope(
-            trade_id_for(key), key, ttl, parsed.to_json(), self.clock.wall_ms(), self.clock.monotonic()
-        )
+        envelope = AlertEnvelope(trade_id_for(key), key, ttl, parsed.to_json(), self.clock.wall_ms(), self.clock.monotonic())
         await InMemoryInbox(self.server).put(envelope)
         return envelope.alert_id
 
@@ -278,6 +274,3 @@ def with_rules(**changes: Any) -> TradingRules:
     base = TradingRules()
     sections = {name: getattr(base, name).model_copy(update=update) for name, update in changes.items()}
     return base.model_copy(update=sections)
-
-
-

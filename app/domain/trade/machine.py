@@ -5,6 +5,8 @@ drivers compare what is with what should be and ask for the difference, so that 
 restart all lead through the same code. Protective orders leave first.
 """
 
+from collections.abc import Iterable
+
 from app.domain.orders import StopOrder
 from app.domain.trade.entry import drive_entry
 from app.domain.trade.exits import drive_closing, drive_exit, drive_natural_end
@@ -17,7 +19,7 @@ from app.domain.trade.targets import drive_management, drive_targets
 
 
 def step(trade: Trade, event: Event, now: Instant) -> tuple[Trade, tuple[Command, ...]]:
-    """The trade after one fact, and what is to be done, in this order. The given trade is not changed.
+    """The trade after one fact, and what is to be done (``by_urgency`` says in which order). The given trade is not changed.
 
     ``trade.wake_at`` then says when, on the monotonic clock, it wants a Tick at the latest.
     """
@@ -29,7 +31,7 @@ def step(trade: Trade, event: Event, now: Instant) -> tuple[Trade, tuple[Command
     _drive(work, event)
     if work.trade.exit_reason != reason:
         _drive(work, event)  # a decision to leave concerns the drivers before the one that took it, too
-    return work.trade, tuple(sorted(work.commands, key=_urgency))
+    return work.trade, tuple(work.commands)
 
 
 def _drive(work: Work, event: Event) -> None:
@@ -47,6 +49,6 @@ def _drive(work: Work, event: Event) -> None:
     drive_closing(work)
 
 
-def _urgency(command: Command) -> int:
+def by_urgency(commands: Iterable[Command]) -> list[Command]:
     """Stops first on the socket, then everything else in the order it was decided."""
-    return 0 if isinstance(command, Place) and isinstance(command.order, StopOrder) else 1
+    return sorted(commands, key=lambda c: 0 if isinstance(c, Place) and isinstance(c.order, StopOrder) else 1)

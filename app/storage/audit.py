@@ -1,0 +1,106 @@
+"""The invariants, checked from what the journal says of one trade: used by demo, replay and tests alike.
+
+What only the exchange knows (orders still open, positions) is given by the caller.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from app.domain.orders import OrderStatus
+from app.domain.plan import OrderName, Purpose
+from app.storage.port import Note, StoredTrade
+
+NAKED_LIMIT_MS = 1_000.0
+ESCALATION_LIMIT_MS = 2_500.0
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    invariant: str
+    what: str
+
+
+def audit_trade(stored: StoredTrade, open_client_ids: Collection[str], positions: Mapping[str, Decimal]) -> list[Breach]:
+    """Everything the finished trade broke; empty when all invariants held. ``positions`` are signed, by symbol."""
+    return [
+        *_naked(stored),
+        *_position_sums(stored, positions),
+        *_nothing_left(stored, open_client_ids),
+        *_stops_only_tighten(stored),
+        *_risk(stored),
+        *_intents(stored),
+    ]
+
+
+def _notes(stored: StoredTrade, kind: str) -> list[Note]:
+    return [note for note in stored.notes if note.kind == kind]
+
+
+def _naked(stored: StoredTrade) -> list[Breach]:
+    """I1: covered within 1 s of each fill, or the escalation ended within 2.5 s."""
+    escalated = bool(_notes(stored, "stop_escalated"))
+    limit = ESCALATION_LIMIT_MS if escalated else NAKED_LIMIT_MS
+    times = [float(note.data["naked_ms"]) for note in _notes(stored, "covered")]
+    return [Breach("I1", f"{ms:.0f} ms without a working stop") for ms in times if ms > limit]
+
+
+def _position_sums(stored: StoredTrade, positions: Mapping[str, Decimal]) -> list[Breach]:
+    """I3: flat by its own fills, and so is the exchange."""
+    sums: dict[str, Decimal] = dict.fromkeys(stored.plan.symbols, Decimal(0))
+    for fill in stored.fills:
+        sums[fill.symbol] += fill.quantity * fill.side.sign
+    return [
+        Breach("I3", f"{symbol}: fills sum to {total}, the exchange holds {positions.get(symbol, Decimal(0))}")
+        for symbol, total in sums.items()
+        if total != 0 or positions.get(symbol, Decimal(0)) != 0
+    ]
+
+
+def _nothing_left(stored: StoredTrade, open_client_ids: Collection[str]) -> list[Breach]:
+    """I4: no order of the trade is open."""
+    if stored.closed is None:
+        return [Breach("I4", "the trade has not closed")]
+    ours = (OrderName.parse(client_id) for client_id in open_client_ids)
+    left = [name.client_id for name in ours if name is not None and name.trade_id == stored.plan.trade_id]
+    return [Breach("I4", f"{client_id} is still open") for client_id in left]
+
+
+def _stops_only_tighten(stored: StoredTrade) -> list[Breach]:
+    """I5: each working stop of the main leg is at least as tight as the one before."""
+    triggers = [
+        Decimal(str(note.data["price"]))
+        for note in _notes(stored, "order_sent")
+        if (name := OrderName.parse(str(note.data["client_id"]))) and name.leg == 0 and name.purpose is Purpose.STOP
+    ]
+    sign = stored.plan.side.sign
+    return [
+        Breach("I5", f"the working stop went from {before} to {after}")
+        for before, after in zip(triggers, triggers[1:], strict=False)
+        if (after - before) * sign < 0
+    ]
+
+
+def _risk(stored: StoredTrade) -> list[Breach]:
+    """I6: (average entry − initial stop) × quantity is at most the allowed risk, one step of rounding aside."""
+    entries = [f for f in stored.fills if f.symbol == stored.plan.symbol and f.side is stored.plan.side]
+    quantity = sum((f.quantity for f in entries), Decimal(0))
+    if not quantity:
+        return []
+    average = sum((f.quantity * f.price for f in entries), Decimal(0)) / quantity
+    distance = abs(average - stored.plan.stop)
+    loss, allowed = distance * quantity, stored.plan.risk_usdt + distance * stored.plan.instrument.step
+    return [Breach("I6", f"at risk {loss:.2f} USDT, allowed {allowed:.2f}")] if loss > allowed else []
+
+
+def _intents(stored: StoredTrade) -> list[Breach]:
+    """I7: every order the exchange knows follows from the plan, in leg and quantity."""
+    breaches = []
+    limits = {0: stored.plan.quantity} | {i: hedge.max_quantity for i, hedge in enumerate(stored.plan.hedges, start=1)}
+    for order in stored.orders:
+        name = OrderName.parse(order.client_id)
+        if name is None or name.trade_id != stored.plan.trade_id or name.leg not in limits:
+            breaches.append(Breach("I7", f"{order.client_id} is not an order of the plan"))
+        elif order.quantity > limits[name.leg] and order.status is not OrderStatus.REJECTED:
+            breaches.append(Breach("I7", f"{order.client_id}: {order.quantity} is more than planned ({limits[name.leg]})"))
+    return breaches
