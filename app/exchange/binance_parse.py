@@ -58,6 +58,10 @@ def _average(value: object) -> Decimal | None:
     return decimal(value) or None
 
 
+def _reason(value: object) -> str:
+    return "" if value in (None, "", 0, "0") else str(value)
+
+
 def _text(value: Decimal) -> str:
     return format(value, "f")
 
@@ -128,7 +132,7 @@ def algo_state(algo: Json, child: Json | None = None) -> OrderState:
         price=decimal(algo["triggerPrice"]),
         reduce_only=bool(algo.get("reduceOnly")) or bool(algo.get("closePosition")),
         updated_ms=int(algo["updateTime"]),
-        reason=str(algo.get("rejectReason") or ""),
+        reason=_reason(algo.get("rejectReason")),
     )
     return with_child(state, plain_state(child)) if child is not None else state
 
@@ -216,7 +220,7 @@ def event_state(order: Json, time_ms: int) -> OrderState:
         reduce_only=bool(order.get("R")) or bool(order.get("cp")),
         updated_ms=time_ms,
         average_price=_average(order.get("ap")),
-        reason=str(order.get("er") or "") if order["X"] in ("EXPIRED", "REJECTED") else "",
+        reason=_reason(order.get("er")),
     )
 
 
@@ -252,7 +256,7 @@ def event_algo_state(algo: Json, time_ms: int) -> OrderState:
         price=decimal(algo["tp"]),
         reduce_only=bool(algo.get("R")) or bool(algo.get("cp")),
         updated_ms=time_ms,
-        reason=str(algo.get("rm") or ""),
+        reason=_reason(algo.get("rm")),
     )
 
 

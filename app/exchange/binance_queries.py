@@ -5,11 +5,22 @@ from collections.abc import AsyncIterator, Iterable
 from decimal import Decimal
 
 from app.domain.orders import Account, Fill, OrderState
-from app.exchange.binance_parse import Json, Params, algo_state, child_order_id, decimal, plain_state, rest_fill, rest_position
+from app.exchange.binance_parse import (
+    Json,
+    Params,
+    algo_state,
+    child_order_id,
+    decimal,
+    plain_state,
+    quote,
+    rest_fill,
+    rest_position,
+)
 from app.exchange.binance_rest import (
     ACCOUNT,
     ALL_ALGOS,
     ALL_ORDERS,
+    BOOK_TICKER,
     FIND,
     INCOME,
     OPEN_ALGOS,
@@ -107,7 +118,7 @@ class AccountQueries:
         return list(found.values())
 
     async def _rows(self, endpoint: Endpoint, symbol: str, since_ms: int, from_param: str, id_field: str) -> AsyncIterator[Json]:
-        start_ms, now_ms = since_ms, self._rest.server_ms()
+        start_ms, now_ms = since_ms, await self._exchange_time(symbol, since_ms)
         while True:
             window: Params = {"symbol": symbol, "startTime": start_ms, "endTime": start_ms + _WINDOW_MS, "limit": _PAGE}
             page: list[Json] = await self._rest.read(endpoint, window, Priority.PROTECTIVE)
@@ -123,6 +134,12 @@ class AccountQueries:
             page = await self._rest.read(endpoint, following, Priority.PROTECTIVE)
             for row in page:
                 yield row
+
+    async def _exchange_time(self, symbol: str, since_ms: int) -> int:
+        """Up to when there can be anything: the host's clock for recent times; a simulated market may live in another year."""
+        if since_ms + _WINDOW_MS >= (now_ms := self._rest.server_ms()):
+            return now_ms
+        return quote(await self._rest.read(BOOK_TICKER, {"symbol": symbol}, Priority.PROTECTIVE)).time_ms
 
     async def account(self) -> Account:
         """See ``Exchange.account``. USDT only; Binance also lists empty positions where orders rest."""

@@ -1,0 +1,91 @@
+"""The two worlds the exchange contract is proved in: straight on the venue, and over real sockets against its server."""
+
+import asyncio
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Protocol, TypeVar
+
+from app.domain.orders import ExchangeEvent
+from app.exchange.in_memory import InMemoryExchange
+from app.exchange.port import Exchange
+from app.simulator.venue import Tick, Venue
+from app.simulator.venue_state import ConstantFunding, VenueConfig
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+PRICES = {"BTCUSDT": Decimal(85_000), "ETHUSDT": Decimal(3_000), "SOLUSDT": Decimal(150)}
+START_MS = 1_765_000_000_000
+TIMEOUT_S = 10.0
+
+E = TypeVar("E", bound=ExchangeEvent)
+
+
+class EventLog:
+    """Everything ``events`` has said, and a way to wait for what it has yet to say."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.all: list[ExchangeEvent] = []
+        self._news = asyncio.Condition()
+        self._task = asyncio.create_task(self._listen(exchange))
+
+    async def _listen(self, exchange: Exchange) -> None:
+        async for event in exchange.events():
+            async with self._news:
+                self.all.append(event)
+                self._news.notify_all()
+
+    async def until(self, kind: type[E], matches: Callable[[E], bool] = lambda event: True, count: int = 1) -> list[E]:
+        """The events of ``kind`` that match, once there are ``count`` of them."""
+
+        def found() -> list[E]:
+            return [event for event in self.all if isinstance(event, kind) and matches(event)]
+
+        async with asyncio.timeout(TIMEOUT_S), self._news:
+            await self._news.wait_for(lambda: len(found()) >= count)
+        return found()
+
+    async def ended(self) -> None:
+        async with asyncio.timeout(TIMEOUT_S):
+            await self._task
+
+
+class World(Protocol):
+    exchange: Exchange
+    venue: Venue
+    log: EventLog
+
+    async def move(self, symbol: str, price: Decimal, volume: Decimal = Decimal(1_000)) -> None:
+        """Trade to ``price`` within a second of exchange time."""
+
+    async def pass_time(self, ms: int) -> None: ...
+
+    async def touch(self) -> None:
+        """Deliver what the test did to the venue itself."""
+
+
+def new_venue() -> Venue:
+    return Venue(PRICES, START_MS, VenueConfig(), ConstantFunding(Decimal("0.0001")))
+
+
+class MemoryWorld:
+    def __init__(self) -> None:
+        self.venue = new_venue()
+        self.exchange = InMemoryExchange(self.venue)
+
+    async def open(self) -> None:
+        await self.exchange.connect()
+        self.log = EventLog(self.exchange)
+
+    async def close(self) -> None:
+        await self.exchange.close()
+        await self.log.ended()
+
+    async def move(self, symbol: str, price: Decimal, volume: Decimal = Decimal(1_000)) -> None:
+        self.venue.apply([Tick(symbol, price, volume)], self.venue.now_ms + 1_000)
+        await self.touch()
+
+    async def pass_time(self, ms: int) -> None:
+        self.venue.advance(self.venue.now_ms + ms)
+        await self.touch()
+
+    async def touch(self) -> None:
+        self.exchange.pump()
