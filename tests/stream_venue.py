@@ -27,13 +27,15 @@ class StreamVenue:
         self.now_ms = START_MS + minutes * MINUTE_MS
         self.first_ms = START_MS
         self.rest_status = 200
-        self.klines_asked = 0
+        self.rest_code = -1001
+        self.limits_asked: list[int] = []
         self.silent = False
+        self.spoiled_ms = 0  # the candle that opens then has no number for its close
         self.pongs: asyncio.Queue[bytes] = asyncio.Queue()
         self.subscribed: asyncio.Queue[tuple[str, tuple[str, ...]]] = asyncio.Queue()
         self.url = ""
         self._sockets: dict[web.WebSocketResponse, tuple[str, set[str]]] = {}
-        self._closes = {symbol: self._walk(symbol, seed, minutes + 600) for seed, symbol in enumerate(PRICES)}
+        self._closes = {symbol: self._walk(symbol, seed, minutes + 2_000) for seed, symbol in enumerate(PRICES)}
 
     @staticmethod
     def _walk(symbol: str, seed: int, minutes: int) -> Any:
@@ -114,8 +116,8 @@ class StreamVenue:
         return web.json_response({"serverTime": self.now_ms}, status=self.rest_status)
 
     async def _klines(self, request: web.Request) -> web.Response:
-        self.klines_asked += 1
         asked = request.query
+        self.limits_asked.append(int(asked["limit"]))
         if self.rest_status != 200:
             return web.json_response(
                 {"code": -1001, "msg": "Internal error; unable to process"}, status=self.rest_status
@@ -124,21 +126,17 @@ class StreamVenue:
             return web.json_response({"code": -1121, "msg": "Invalid symbol."}, status=400)
         interval_ms = INTERVALS[asked["interval"]] * MINUTE_MS
         until_ms = min(int(asked["endTime"]) + interval_ms, self.now_ms)
-        bars = self.bars(asked["symbol"], interval_ms // MINUTE_MS, until_ms)[-int(asked["limit"]) :]
-        rows = [
-            [
-                bar.open_ms,
-                *map(str, (bar.open, bar.high, bar.low, bar.close, bar.volume)),
-                bar.close_ms - 1,
-                "0",
-                1,
-                "0",
-                "0",
-                "0",
-            ]
-            for bar in bars
-        ]
+        bars = self.bars(asked["symbol"], interval_ms // MINUTE_MS, until_ms)
+        running_ms = self.now_ms - self.now_ms % interval_ms
+        if running_ms <= int(asked["endTime"]):
+            bars.append(Bar(asked["symbol"], interval_ms, running_ms, 1.0, 1.0, 1.0, 1.0, 0.0))
+        rows = [self._row(bar) for bar in bars[-int(asked["limit"]) :]]
         return web.json_response(rows)
+
+    def _row(self, bar: Bar) -> list[Any]:
+        close = "nan" if bar.open_ms == self.spoiled_ms else str(bar.close)
+        prices = [str(bar.open), str(bar.high), str(bar.low), close, str(bar.volume)]
+        return [bar.open_ms, *prices, bar.close_ms - 1, "0", 1, "0", "0", "0"]
 
     async def _stream(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(autoping=False)

@@ -55,15 +55,15 @@ class BinanceHistory:
         try:
             return await getattr(self._client, method)(params)
         except ccxt.BaseError as error:
-            raise _translated(error) from error
+            raise _translated(error, params.get("symbol", "")) from error
 
 
-def _translated(error: ccxt.BaseError) -> ExchangeError:
+def _translated(error: ccxt.BaseError, symbol: str) -> ExchangeError:
     """A read has no effect, so whatever failed can be asked again, but for a wrong symbol or address."""
     found = re.search(r'"code":\s*(-?\d+)', str(error))
     code = int(found.group(1)) if found else 0
     if code == -1121 or isinstance(error, ccxt.BadSymbol):
-        return UnknownSymbol(str(error), code)
+        return UnknownSymbol(f"{symbol} is not listed at the exchange", code)
     if isinstance(error, (ccxt.RateLimitExceeded, ccxt.DDoSProtection)):
         return RateLimited(str(error), code, retry_after=5.0)
     if isinstance(error, ccxt.AuthenticationError):

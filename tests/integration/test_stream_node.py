@@ -285,6 +285,20 @@ async def test_a_minute_that_never_comes_is_asked_for() -> None:
         assert minute == venue.minute("BTCUSDT", start_ms)
 
 
+async def test_after_a_day_away_the_symbol_is_warmed_up_anew() -> None:
+    async with running_venue() as venue, running_node(venue) as rig:
+        await rig.warm()
+        await rig.chatter()
+        venue.now_ms += 1_601 * MINUTE_MS
+        await venue.candle("BTCUSDT", venue.now_ms, closed=False)
+        rig.log.clear()
+        anew = await rig.next(BarIndicators)
+        assert (anew.symbol, anew.close_ms) == ("BTCUSDT", venue.now_ms - venue.now_ms % BAR_MS)
+        assert_equal_to_bulk(rig, "BTCUSDT")
+        await venue.pass_minute()
+        await rig.next(Bar, lambda bar: bar.symbol == "BTCUSDT" and bar.close_ms == venue.now_ms)
+
+
 async def test_silence_ends_a_connection_and_is_said() -> None:
     async with running_venue() as venue, running_node(venue) as rig:
         await rig.warm()
@@ -334,5 +348,5 @@ async def test_a_symbol_the_exchange_does_not_list_is_named() -> None:
     async with running_venue() as venue:
         config = config_for(venue, symbols=("BTCUSDT", "NOSUCHUSDT"))
         bus = InMemoryMarketBus(InMemoryServer(ManualClock()))
-        with pytest.raises(UnknownSymbol, match="Invalid symbol"):
+        with pytest.raises(UnknownSymbol, match="NOSUCHUSDT is not listed"):
             await asyncio.wait_for(run_stream_node(config, bus, ManualClock(), asyncio.Event()), PATIENCE_S)
