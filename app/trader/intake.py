@@ -66,7 +66,7 @@ class Intake:
             self._account_view(),
             self._desk_view(),
             self._config.rules,
-            PlanIds(envelope.alert_id, envelope.key),
+            PlanIds(envelope.alert_id, envelope.lasting_key),
         )
         try:
             match outcome:
@@ -108,7 +108,7 @@ class Intake:
 
     def _record(self, item: InboxItem, code: str, message: str, verdicts: tuple[Verdict, ...]) -> AlertRecord:
         envelope = item.envelope
-        return AlertRecord(envelope.alert_id, envelope.key, envelope.body, envelope.received_ms, code, message, verdicts)
+        return AlertRecord(envelope.alert_id, envelope.lasting_key, envelope.body, envelope.received_ms, code, message, verdicts)
 
     async def _refresh_quotes(self, symbol: str) -> None:
         """A best quote that is missing or too old is read once by request."""
