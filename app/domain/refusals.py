@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Template
 
-from app.domain.verdict import Refusal
+from app.domain.verdict import Refusal, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,86 @@ ALERT_REFUSALS: Mapping[str, RefusalText] = {
     "qty_not_positive": RefusalText("qty is $qty, which is nothing to trade", ("leave qty out: the server sizes the trade",)),
 }
 
-REFUSALS: Mapping[str, RefusalText] = {**ALERT_REFUSALS}
+PLANNING_REFUSALS: Mapping[str, RefusalText] = {
+    "close_not_supported": RefusalText(
+        "a close alert is not traded by this strategy",
+        ("the trade ends by its stop, its targets, its time limit or an opposite alert",),
+    ),
+    "symbol_not_traded": RefusalText(
+        "$symbol is not traded by this strategy, which trades $traded",
+        ("send alerts of the traded symbol", "or change the setting rules.symbol"),
+    ),
+    "stale_alert": RefusalText(
+        "the alert is too old: $detail",
+        (
+            "check that the alert fires once per bar close on the configured timeframe",
+            "check the clock and the load of the server",
+        ),
+    ),
+    "already_in_trade": RefusalText("a $side trade on $symbol is open already", ("nothing to do: one trade at a time",)),
+    "paused": RefusalText("no new trades now: the trading state is $state", ("see GET /health for the reason, then resume",)),
+    "not_armed": RefusalText("live trading is not armed", ("arm it when you are ready to trade real money",)),
+    "symbol_owned": RefusalText(
+        "$symbol is not free: it belongs to $owner", ("close that position, or wait until it is closed",)
+    ),
+    "equity_unknown": RefusalText(
+        "the account's equity is not known: $detail", ("check the connection to the exchange and the key's permissions",)
+    ),
+    "stale_price": RefusalText(
+        "$symbol: $detail", ("check the stream node and its connection to the exchange (GET /health shows the feed's age)",)
+    ),
+    "stale_bars": RefusalText(
+        "$symbol: $detail", ("check the stream node: the bar that closed last must be there before an alert is traded",)
+    ),
+    "indicators_not_ready": RefusalText("$symbol: ATR14 is not known yet", ("wait until the stream node has warmed up",)),
+    "fees_unknown": RefusalText(
+        "$symbol: the account's commission rates are not known", ("check the connection to the exchange",)
+    ),
+    "funding_too_high": RefusalText(
+        "$symbol: $detail", ("wait for funding to fall", "or change the setting rules.funding.skip_above")
+    ),
+    "price_mismatch": RefusalText(
+        "the alert's price $price and the perpetual's $last are $apart % apart, more than $limit %",
+        ("use the perpetual's chart (.P)", "check that price is the chart's {{close}}"),
+    ),
+    "no_stop": RefusalText("no stop can be set below a long or above a short: $detail", ("check the alert's levels",)),
+    "price_through_stop": RefusalText(
+        "the price $price is through the planned stop $stop already", ("nothing to do: the signal failed",)
+    ),
+    "liquidation_too_near": RefusalText(
+        "the position would be liquidated at $liquidation, nearer than two stop distances beyond the stop $stop",
+        ("lower the setting rules.sizing.leverage", "or use a nearer stop"),
+    ),
+    "fees_exceed_edge": RefusalText(
+        "fees would cost $fees R, more than $limit R", ("use a wider stop", "or change the setting rules.fees.refuse_r")
+    ),
+    "below_min_qty": RefusalText(
+        "the quantity $quantity is under the exchange's minimum of $minimum",
+        ("more equity, more risk or a nearer stop is needed",),
+    ),
+    "below_min_notional": RefusalText(
+        "the position would be worth $notional USDT, under the exchange's minimum of $minimum",
+        ("more equity, more risk or a nearer stop is needed",),
+    ),
+    "insufficient_margin": RefusalText(
+        "the available balance of $available USDT does not carry the smallest position", ("add funds or close other positions",)
+    ),
+    "worst_case_too_large": RefusalText(
+        "even the smallest position could lose more than $limit R with its hedges and fees", ("use a wider stop or fewer hedges",)
+    ),
+}
+
+HEDGE_REFUSALS: Mapping[str, RefusalText] = {
+    "hedge_beta_stale": RefusalText(
+        "no hedge and half the risk: the β of $symbol is missing or too old",
+        ("check the stream node: β needs 60 closed minutes",),
+    ),
+    "hedge_correlation": RefusalText("no $symbol leg: its correlation of $correlation is under $minimum", ("nothing to do",)),
+    "hedge_beta_range": RefusalText("no $symbol leg: its β of $beta is outside $low to $high", ("nothing to do",)),
+    "hedge_too_small": RefusalText("no $symbol leg: $quantity is under the exchange's minimums", ("nothing to do",)),
+}
+
+REFUSALS: Mapping[str, RefusalText] = {**ALERT_REFUSALS, **PLANNING_REFUSALS, **HEDGE_REFUSALS}
 
 
 def refuse(code: str, guard: str = "", **facts: object) -> Refusal:
@@ -63,3 +142,13 @@ def refuse(code: str, guard: str = "", **facts: object) -> Refusal:
     text = REFUSALS[code]
     message = Template(text.message).substitute(facts)
     return Refusal(code, message, guard, tuple(Template(line).safe_substitute(facts) for line in text.suggestions))
+
+
+def fail(guard: str, code: str, **facts: object) -> Verdict:
+    """A guard's refusal, in the words of the table."""
+    return Verdict(guard, passed=False, reason=refuse(code, guard, **facts).message, code=code)
+
+
+def refusal_of(verdict: Verdict) -> Refusal:
+    """What a failed guard tells the sender."""
+    return Refusal(verdict.code, verdict.reason, verdict.guard, REFUSALS[verdict.code].suggestions)

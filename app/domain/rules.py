@@ -104,6 +104,7 @@ class FreshnessRules(_Rules):
     equity_ms: Annotated[int, Field(gt=0)] = 5_000
     alert_ms: Annotated[int, Field(gt=0)] = 10_000
     alert_bars: Annotated[int, Field(ge=0)] = 2
+    bar_grace_ms: Annotated[int, Field(ge=0, le=30_000)] = 2_000  # a closed bar may arrive so long after its end
 
 
 class FundingRules(_Rules):

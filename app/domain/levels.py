@@ -1,0 +1,143 @@
+"""The prices of a plan: stop, worst allowed entry and maker price, from the alert's levels and the market's."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from app.domain import guards
+from app.domain.bracket import ChosenStop, OrderBlock, StopSource, choose_stop
+from app.domain.instrument import Instrument, Side
+from app.domain.market import MarkPrice, Quote
+from app.domain.orders import CommissionRates
+from app.domain.rules import EntryStyle, TradingRules
+from app.domain.signal import Alert
+from app.domain.sizing import fee_in_r
+from app.domain.views import AccountView, SymbolView
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the guards have found present and fresh, for one side."""
+
+    side: Side
+    instrument: Instrument
+    quote: Quote
+    mark: MarkPrice
+    atr: Decimal
+    bar_open_ms: int
+    bar_close: Decimal
+    commission: CommissionRates
+    maintenance_rate: Decimal
+    equity: Decimal
+    available: Decimal
+    now_ms: int
+
+    @property
+    def p0(self) -> Decimal:
+        """The best opposite quote: the ask for a long."""
+        return self.quote.opposite(self.side)
+
+    @classmethod
+    def of(cls, side: Side, view: SymbolView, account: AccountView, now_ms: int) -> "Facts | None":
+        """None when one is missing. An unknown available balance is taken as nothing available."""
+        bars, atr, available = view.bars, guards.usable_atr(view.bars), account.available_balance
+        if view.quote is None or view.mark is None or bars is None or atr is None:
+            return None
+        if view.commission is None or account.equity is None:
+            return None
+        return cls(
+            side=side,
+            instrument=view.instrument,
+            quote=view.quote,
+            mark=view.mark,
+            atr=atr,
+            bar_open_ms=bars.open_ms,
+            bar_close=Decimal(repr(bars.close)),
+            commission=view.commission,
+            maintenance_rate=view.maintenance_rate,
+            equity=account.equity,
+            available=available if available is not None and available.is_finite() else Decimal(0),
+            now_ms=now_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """On the tick. ``worst`` is the price beyond which nothing is bought (sold, for a short)."""
+
+    stop: Decimal
+    source: StopSource
+    worst: Decimal
+    maker: Decimal
+
+
+def last_price(quote: Quote) -> Decimal:
+    """The perpetual's price now: the middle of the book, which moves without waiting for a trade."""
+    return (quote.bid + quote.ask) / 2
+
+
+def fee_rates(facts: Facts, rules: TradingRules) -> tuple[Decimal, Decimal]:
+    """In and out. A stop is a market order; the entry pays as its style means it to."""
+    maker = rules.entry.style is EntryStyle.MAKER
+    return facts.commission.maker if maker else facts.commission.taker, facts.commission.taker
+
+
+def level_shift(alert: Alert, facts: Facts) -> Decimal:
+    """What the alert's levels are moved by, from its chart to the perpetual.
+
+    When the alert names the very bar we have, both prices are that bar's close: the basis alone, without what the market did
+    since. Otherwise the perpetual's price now stands in.
+    """
+    if alert.price is None:
+        return Decimal(0)
+    same_bar = alert.bar_time_ms == facts.bar_open_ms
+    return (facts.bar_close if same_bar else last_price(facts.quote)) - alert.price
+
+
+def order_block(alert: Alert, shift: Decimal) -> OrderBlock | None:
+    """The alert's block on the perpetual's scale; None unless both edges are there and the right way round."""
+    if alert.ob_bottom is None or alert.ob_top is None:
+        return None
+    bottom, top = alert.ob_bottom + shift, alert.ob_top + shift
+    return OrderBlock(bottom, top) if 0 < bottom <= top else None
+
+
+def plan_levels(alert: Alert, facts: Facts, rules: TradingRules) -> Levels | None:
+    """None when no stop can be set on the losing side of the price."""
+    side, p0, shift = facts.side, facts.p0, level_shift(alert, facts)
+    block = order_block(alert, shift)
+    alert_stop = None if alert.sl is None else alert.sl + shift
+    fees = max(sum(fee_rates(facts, rules), Decimal(0)), Decimal(0))
+    stop = choose_stop(side, p0, facts.atr, fees, block, alert_stop, facts.instrument, rules.stop)
+    if stop is None:
+        return None
+    return Levels(stop.price, stop.source, _worst_price(facts, stop.price, rules), _maker_price(facts, stop, block))
+
+
+def _worst_price(facts: Facts, stop: Decimal, rules: TradingRules) -> Decimal:
+    run = rules.entry.max_run_r * abs(facts.p0 - stop)
+    worst = facts.instrument.passive_price(facts.side, facts.p0 + facts.side.sign * run)
+    return worst if (worst - facts.p0) * facts.side.sign >= 0 else facts.p0
+
+
+def _maker_price(facts: Facts, stop: ChosenStop, block: OrderBlock | None) -> Decimal:
+    """The middle of the order block or the best price one can join, whichever pays less."""
+    own = facts.quote.own(facts.side)
+    if block is None or stop.source is not StopSource.ORDER_BLOCK:
+        return own
+    middle = facts.instrument.passive_price(facts.side, block.middle)
+    price = min(middle, own) if facts.side is Side.BUY else max(middle, own)
+    return price if (price - stop.price) * facts.side.sign > 0 else own
+
+
+def funding_due(facts: Facts, rules: TradingRules) -> Decimal:
+    """The rate this side pays inside the longest hold, as a fraction of notional; what it would receive is not counted on."""
+    held_until = facts.now_ms + rules.exits.max_hold_min * 60_000
+    if not facts.now_ms < facts.mark.next_funding_ms <= held_until:
+        return Decimal(0)
+    return max(facts.mark.funding_rate * facts.side.sign, Decimal(0))
+
+
+def planned_fee_r(facts: Facts, stop: Decimal, rules: TradingRules) -> Decimal:
+    """Round-trip fees and the funding due inside the hold, over R."""
+    fee_in, fee_out = fee_rates(facts, rules)
+    return fee_in_r(facts.p0, stop, fee_in + funding_due(facts, rules), fee_out)
