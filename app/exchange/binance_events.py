@@ -82,7 +82,11 @@ class EventTranslator:
         fill = event_fill(order, state.client_id)
         if fill is not None and self._is_new(fill.symbol, fill.venue_trade_id):
             events.append(fill)
-        return [*events, self._ledger.record(state)]
+        return events + self._tell(state)
+
+    def _tell(self, state: OrderState) -> list[ExchangeEvent]:
+        """What an answer has overtaken is not told any more: an order never goes back."""
+        return [] if self._ledger.is_behind(state) else [self._ledger.record(state)]
 
     def _is_new(self, symbol: str, trade_id: int) -> bool:
         if trade_id <= 0:  # liquidations carry none
@@ -96,11 +100,11 @@ class EventTranslator:
 
     def _algo_update(self, message: Json) -> list[ExchangeEvent]:
         algo = message["o"]
-        state = self._ledger.record(event_algo_state(algo, int(message["T"])))
+        state = event_algo_state(algo, int(message["T"]))
+        events = self._tell(state)
         child_id = int(algo.get("ai") or 0)
         if child_id:
             self._ledger.link(child_id, state.client_id)
-        events: list[ExchangeEvent] = [state]
         events += self.release(child_id)
         now = self._ledger.state(state.client_id)
         if algo["X"] == "FINISHED" and now is not None and now.status is OrderStatus.TRIGGERED:

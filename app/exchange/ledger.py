@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from dataclasses import replace
+from decimal import Decimal
 
 from app.domain.orders import OrderKind, OrderState, OrderStatus
 
@@ -10,8 +11,8 @@ _KEEP = 5_000  # orders; the oldest are forgotten
 _RANK = {OrderStatus.OPEN: 0, OrderStatus.TRIGGERING: 1, OrderStatus.TRIGGERED: 2}
 
 
-def _rank(state: OrderState) -> int:
-    return _RANK.get(state.status, 3)
+def _progress(state: OrderState) -> tuple[int, Decimal]:
+    return _RANK.get(state.status, 3), state.executed
 
 
 class Ledger:
@@ -34,6 +35,11 @@ class Ledger:
         if waiting := self._waiting.get(heard.client_id):
             waiting.set()
         return state
+
+    def is_behind(self, heard: OrderState) -> bool:
+        """Old news: something later is already known."""
+        known = self._states.get(heard.client_id)
+        return known is not None and _progress(heard) < _progress(known)
 
     def name(self, order_id: int, client_id: str) -> None:
         """Remember a plain order's number."""
@@ -86,7 +92,7 @@ def with_child(algo: OrderState, child: OrderState) -> OrderState:
 
 
 def _newer(known: OrderState, heard: OrderState) -> OrderState:
-    if (_rank(heard), heard.executed) < (_rank(known), known.executed):
+    if _progress(heard) < _progress(known):
         return replace(known, average_price=known.average_price or heard.average_price)
     return replace(
         heard,

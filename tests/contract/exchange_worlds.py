@@ -2,12 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from decimal import Decimal
 from typing import Protocol, TypeVar
 
+from pydantic import SecretStr
+
+from app.clock import SystemClock
 from app.domain.orders import ExchangeEvent
+from app.exchange.binance import BinanceConfig, BinanceExchange
 from app.exchange.in_memory import InMemoryExchange
 from app.exchange.port import Exchange
+from app.simulator.server import RunningSimulator, running_simulator
+from app.simulator.tape import Candle
 from app.simulator.venue import Tick, Venue
 from app.simulator.venue_state import ConstantFunding, VenueConfig
 
@@ -62,13 +69,31 @@ class World(Protocol):
         """Deliver what the test did to the venue itself."""
 
 
-def new_venue() -> Venue:
-    return Venue(PRICES, START_MS, VenueConfig(), ConstantFunding(Decimal("0.0001")))
+FUNDING = ConstantFunding(Decimal("0.0001"))
+
+
+class StillTape:
+    """A market that moves only when the test moves it."""
+
+    symbols = SYMBOLS
+    first_ms = START_MS - START_MS % 60_000
+    start_ms = START_MS
+    end_ms = None
+
+    def candle(self, symbol: str, open_ms: int) -> Candle:
+        price = PRICES[symbol]
+        return Candle(open_ms, price, price, price, price, Decimal(0))
+
+
+def binance_config(simulator: RunningSimulator, **changes: object) -> BinanceConfig:
+    keys = {"api_key": SecretStr("paper"), "api_secret": SecretStr("paper")}
+    urls = {"rest_url": simulator.base_url, "stream_url": simulator.ws_url}
+    return BinanceConfig(**(keys | urls | {"symbols": SYMBOLS} | changes))  # type: ignore[arg-type]
 
 
 class MemoryWorld:
     def __init__(self) -> None:
-        self.venue = new_venue()
+        self.venue = Venue(PRICES, START_MS, VenueConfig(), FUNDING)
         self.exchange = InMemoryExchange(self.venue)
 
     async def open(self) -> None:
@@ -89,3 +114,29 @@ class MemoryWorld:
 
     async def touch(self) -> None:
         self.exchange.pump()
+
+
+class SocketWorld:
+    async def open(self) -> None:
+        self._stack = AsyncExitStack()
+        self._simulator = await self._stack.enter_async_context(running_simulator(StillTape(), None, FUNDING, speed=0))
+        self.venue = self._simulator.venue
+        self.exchange = BinanceExchange(binance_config(self._simulator), SystemClock())
+        await self.exchange.connect()
+        self.log = EventLog(self.exchange)
+
+    async def close(self) -> None:
+        await self.exchange.close()
+        await self.log.ended()
+        await self._stack.aclose()
+
+    async def move(self, symbol: str, price: Decimal, volume: Decimal = Decimal(1_000)) -> None:
+        self.venue.apply([Tick(symbol, price, volume)], self.venue.now_ms + 1_000)
+        await self.touch()
+
+    async def pass_time(self, ms: int) -> None:
+        self.venue.advance(self.venue.now_ms + ms)
+        await self.touch()
+
+    async def touch(self) -> None:
+        self._simulator.runtime.publish()
