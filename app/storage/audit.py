@@ -3,6 +3,7 @@
 What only the exchange knows (orders still open, positions) is given by the caller.
 """
 
+import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -76,7 +77,7 @@ def _stops_only_tighten(stored: StoredTrade) -> list[Breach]:
     sign = stored.plan.side.sign
     return [
         Breach("I5", f"the working stop went from {before} to {after}")
-        for before, after in zip(triggers, triggers[1:], strict=False)
+        for before, after in itertools.pairwise(triggers)
         if (after - before) * sign < 0
     ]
 

@@ -1,0 +1,243 @@
+"""``quantcloud``: every process and every tool of the project under one name. The composition root: clocks, sockets and
+adapters are chosen here and nowhere else.
+
+Imports happen inside the commands: the trader must not pay for Numba, nor the gateway for ccxt.
+"""
+
+import asyncio
+import hashlib
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.clock import SystemClock
+from app.settings import BadSettings, Settings, load_settings
+
+app = typer.Typer(name="quantcloud", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+BAD_INPUT = 2
+
+
+def _serve(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Run until done or until SIGINT or SIGTERM asks to stop, on the fastest event loop there is."""
+    from uvloop import new_event_loop
+
+    async def until_stopped() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        await work(stop)
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(until_stopped())
+
+
+def _settings() -> Settings:
+    from app.telemetry.logging import configure_logging
+
+    settings = load_settings()
+    secrets = [settings.exchange.api_secret, settings.exchange.api_key, *([settings.auth.token] if settings.auth.token else [])]
+    configure_logging(settings.log.level, json_lines=settings.log.json_lines, secrets=secrets)
+    return settings
+
+
+def _required(url: str | None, name: str) -> str:
+    if url is None:
+        raise BadSettings(f"setting redis.{name}: needed here, such as redis://127.0.0.1:6379/0 (QC_REDIS__{name.upper()})")
+    return url
+
+
+@app.command()
+def stream() -> None:
+    """The stream node: market streams in; quotes, bars, indicators and β out to the market bus."""
+    from app.bus.redis import RedisMarketBus
+    from app.stream.config import StreamConfig
+    from app.stream.service import run_stream_node
+
+    settings = _settings()
+    rules = settings.rules
+    config = StreamConfig(
+        rest_url=settings.exchange.rest_url,
+        public_ws_url=f"{settings.exchange.stream_url}/public/ws",
+        market_ws_url=f"{settings.exchange.stream_url}/market/ws",
+        symbols=rules.symbols,
+        base=rules.symbol,
+        bar_interval_ms=rules.timeframe_ms,
+        request_timeout_s=settings.exchange.timeout_s,
+    )
+    url = _required(settings.redis.market_url, "market_url")
+
+    async def work(stop: asyncio.Event) -> None:
+        bus = RedisMarketBus(url)
+        try:
+            await run_stream_node(config, bus, SystemClock(), stop)
+        finally:
+            await bus.close()
+
+    _serve(work)
+
+
+@app.command()
+def trader() -> None:
+    """The trader: the only process that orders."""
+    from app.bus.lease import RedisLease
+    from app.bus.redis import RedisInbox, RedisMarketBus
+    from app.exchange.binance import BinanceConfig, BinanceExchange
+    from app.settings import Mode
+    from app.storage.lock import sole_writer
+    from app.storage.sqlite import SqliteJournal
+    from app.trader.config import TraderConfig
+    from app.trader.service import Trader
+
+    settings = _settings()
+    exchange_settings, clock = settings.exchange, SystemClock()
+    config = TraderConfig(
+        rules=settings.rules,
+        live=exchange_settings.mode is Mode.LIVE,
+        key_fingerprint=hashlib.sha256(exchange_settings.api_key.get_secret_value().encode()).hexdigest()[:16],
+        exchange_name=exchange_settings.mode.value,
+    )
+    inbox_url = _required(settings.redis.inbox_url, "inbox_url")
+    market_url = _required(settings.redis.market_url, "market_url")
+
+    async def work(stop: asyncio.Event) -> None:
+        exchange = BinanceExchange(
+            BinanceConfig(
+                rest_url=exchange_settings.rest_url,
+                stream_url=exchange_settings.stream_url,
+                api_key=exchange_settings.api_key,
+                api_secret=exchange_settings.api_secret,
+                symbols=settings.rules.symbols,
+                recv_window_ms=exchange_settings.recv_window_ms,
+                timeout_s=exchange_settings.timeout_s,
+            ),
+            clock,
+        )
+        inbox, bus = RedisInbox(inbox_url), RedisMarketBus(market_url)
+        # A restart on the same node takes its own lease back at once; a second trader on it is kept out by the journal's lock.
+        lease = RedisLease(inbox_url, "trader", f"{socket.gethostname()}:{settings.journal.path.resolve()}")
+        journal = SqliteJournal(settings.journal.path)
+        await journal.open()
+        try:
+            await Trader(config, exchange, inbox, bus, journal, lease, clock).run(stop)
+        finally:
+            await journal.close()
+            await lease.close()
+            await inbox.close()
+            await bus.close()
+
+    with sole_writer(settings.journal.path):
+        _serve(work)
+
+
+@app.command()
+def gateway() -> None:
+    """The gateway: HTTP in, alerts into the inbox."""
+    from app.bus.redis import RedisInbox
+    from app.gateway.config import GatewayConfig
+    from app.gateway.server import run_gateway
+    from app.storage.sqlite import JournalReader
+
+    settings = _settings()
+    config = GatewayConfig(
+        host=settings.gateway.host,
+        port=settings.gateway.port,
+        auth_required=settings.auth.required,
+        token=settings.auth.token,
+        reply_within_s=settings.gateway.reply_within_s,
+        max_body_bytes=settings.gateway.max_body_bytes,
+    )
+    inbox_url = _required(settings.redis.inbox_url, "inbox_url")
+
+    async def work(stop: asyncio.Event) -> None:
+        inbox = RedisInbox(inbox_url)
+        try:
+            await run_gateway(config, inbox, JournalReader(settings.journal.path), SystemClock(), stop=stop)
+        finally:
+            await inbox.close()
+
+    _serve(work)
+
+
+@app.command()
+def demo(
+    klines: Annotated[
+        Path | None, typer.Option(help="Folder of recorded 1-minute candles instead of a synthetic market.")
+    ] = None,
+    synthetic: Annotated[int, typer.Option(help="Seed of the synthetic market.")] = 7,
+    keep: Annotated[Path | None, typer.Option(help="Keep journal and logs in this folder.")] = None,
+) -> None:
+    """One alert, one whole trade, on a simulated exchange. Exit code 0 only when it closed and every invariant held."""
+    from app.local.demo import run_demo
+
+    raise typer.Exit(asyncio.run(run_demo(load_settings(), SystemClock(), klines, synthetic, keep)))
+
+
+@app.command()
+def run(
+    klines: Annotated[
+        Path | None, typer.Option(help="Folder of recorded 1-minute candles instead of a synthetic market.")
+    ] = None,
+    synthetic: Annotated[int, typer.Option(help="Seed of the synthetic market.")] = 7,
+    directory: Annotated[Path, typer.Option(help="Where journal, Redis data and logs are kept.")] = Path("var"),
+) -> None:
+    """The whole system, staying up for alerts until Ctrl-C."""
+    from app.local.run import run_stack
+
+    raise typer.Exit(asyncio.run(run_stack(load_settings(), SystemClock(), klines, synthetic, directory)))
+
+
+@app.command()
+def operator(
+    command: Annotated[str, typer.Argument(help="arm, disarm, pause, resume or flatten")],
+) -> None:
+    """Tell the trader something, through its inbox; prints its answer."""
+    from app.local.operator import send_command
+
+    settings = load_settings()
+    raise typer.Exit(asyncio.run(send_command(_required(settings.redis.inbox_url, "inbox_url"), command, SystemClock())))
+
+
+def _register_simulator() -> None:
+    from app.simulator.server import simulator_command
+
+    app.command("simulator")(simulator_command)
+
+
+def main() -> None:
+    """Entry point: a user's mistake ends in one line and exit code 2, never in a traceback."""
+    if len(sys.argv) > 1 and sys.argv[1] in ("simulator", "--help"):
+        _register_simulator()
+    try:
+        app()
+    except* _expected_errors() as group:
+        for error in _leaves(group):
+            typer.echo(f"quantcloud: {error}", err=True)
+        sys.exit(BAD_INPUT)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    """What a person can mend: settings, keys, files, servers that are not there."""
+    from app.bus.embedded import NoRedisServer
+    from app.bus.port import BusUnavailable
+    from app.exchange.errors import ExchangeError
+    from app.gateway.config import BadGatewayConfig
+    from app.gateway.server import GatewayNotStarted
+    from app.local.processes import ProcessFailed
+    from app.storage.port import JournalUnavailable
+
+    adapters = (NoRedisServer, BusUnavailable, ExchangeError, JournalUnavailable)
+    return (BadSettings, BadGatewayConfig, GatewayNotStarted, ProcessFailed, *adapters)

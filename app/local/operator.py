@@ -1,0 +1,30 @@
+"""An operator's command through the trader's inbox, and its answer."""
+
+import json
+import secrets
+
+import typer
+
+from app.bus.port import AlertEnvelope
+from app.bus.redis import RedisInbox
+from app.clock import Clock
+
+ANSWER_WITHIN_S = 5.0
+KEY_KEPT_S = 60
+
+
+async def send_command(inbox_url: str, command: str, clock: Clock) -> int:
+    """Exit code 0 when the trader has done it."""
+    inbox = RedisInbox(inbox_url)
+    name = f"operator-{secrets.token_hex(8)}"
+    envelope = AlertEnvelope(name, name, KEY_KEPT_S, {"command": command}, clock.wall_ms(), clock.monotonic(), source="operator")
+    try:
+        await inbox.put(envelope)
+        reply = await inbox.wait_reply(name, ANSWER_WITHIN_S)
+    finally:
+        await inbox.close()
+    if reply is None:
+        typer.echo(f"the trader has not answered within {ANSWER_WITHIN_S:.0f} s; it will obey when it is up", err=True)
+        return 1
+    typer.echo(json.dumps({key: value for key, value in reply.items() if key != "http_status"}, indent=2))
+    return 0 if reply.get("success", True) else 1

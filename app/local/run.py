@@ -1,0 +1,40 @@
+"""``quantcloud run``: the whole system up for alerts until Ctrl-C."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+from rich.console import Console
+
+from app.clock import Clock
+from app.local.alerts import FIRST_ALERT
+from app.local.stack import LocalStack, StackOptions, running_stack
+from app.settings import Settings
+
+WATCH_S = 0.5
+
+
+async def run_stack(settings: Settings, clock: Clock, klines: Path | None, seed: int, directory: Path) -> int:
+    """Exit code 0 after Ctrl-C. Raises ProcessFailed when a part ends by itself."""
+    console = Console(highlight=False)
+    market = ("--klines", str(klines)) if klines else ("--synthetic", str(seed))
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    options = StackOptions(directory, market)
+    async with running_stack(settings, options, clock, lambda part: console.print(f"starting {part} ...")) as stack:
+        _welcome(console, stack, directory)
+        while not stop.is_set():
+            stack.check()
+            await clock.sleep(WATCH_S)
+        console.print("\nstopping ...")
+    console.print("stopped; open positions, if any, keep their stops at the exchange")
+    return 0
+
+
+def _welcome(console: Console, stack: LocalStack, directory: Path) -> None:
+    body = " ".join(FIRST_ALERT.split())
+    console.print(f"\n[bold]ready for alerts[/] on {stack.gateway_url}  (logs in {directory / 'log'}, Ctrl-C stops)\n")
+    console.print(f"curl -s {stack.alert_url} -d '{body}'", soft_wrap=True)
+    console.print(f"curl -s {stack.gateway_url}/health\n", soft_wrap=True)

@@ -1,0 +1,134 @@
+"""Redis, simulator, stream node, trader and gateway of one machine, started in that order and stopped in the reverse."""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from app.bus.embedded import EmbeddedRedis
+from app.clock import Clock
+from app.local.processes import Child, ProcessFailed
+from app.settings import Mode, Settings
+
+START_WITHIN_S = 60.0
+POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """``directory`` keeps journal, Redis data and logs. ``simulator`` holds further arguments of ``quantcloud simulator``."""
+
+    directory: Path
+    simulator: Sequence[str] = ()
+
+
+class LocalStack:
+    def __init__(self, settings: Settings, options: StackOptions, clock: Clock) -> None:
+        self._settings = settings
+        self._options = options
+        self._clock = clock
+        configured = settings.auth.token
+        self.token = configured.get_secret_value() if configured else secrets.token_urlsafe(18)
+        self.gateway_url = f"http://{settings.gateway.host}:{settings.gateway.port or free_port()}"
+        self.simulator_url = f"http://127.0.0.1:{free_port()}"
+        self.journal_path = options.directory / "journal.sqlite"
+        self._redis = EmbeddedRedis(options.directory / "redis", clock)
+        self.children: dict[str, Child] = {}
+
+    @property
+    def alert_url(self) -> str:
+        """Where TradingView would post, the token in its path."""
+        return f"{self.gateway_url}/webhook/{self.token}"
+
+    async def start(self, report: Callable[[str], None]) -> None:
+        """Until the gateway says that all is well. Raises ProcessFailed, NoRedisServer."""
+        self._options.directory.mkdir(parents=True, exist_ok=True)
+        if self._settings.redis.inbox_url is None or self._settings.redis.market_url is None:
+            report("redis")
+            await self._redis.start()
+        if self._settings.exchange.mode is Mode.PAPER:
+            report("simulator")
+            port = self.simulator_url.rpartition(":")[2]
+            await self.launch("simulator", "--port", port, *self._options.simulator)
+            await self._until(f"{self.simulator_url}/fapi/v1/ping")
+        for name in ("stream", "trader", "gateway"):
+            report(name)
+            await self.launch(name)
+        await self._until(f"{self.gateway_url}/health")
+
+    async def launch(self, name: str, *arguments: str) -> Child:
+        """(Re)start one part."""
+        child = Child(name, [name, *arguments], self._environment(), self._options.directory / "log")
+        self.children[name] = child
+        await child.start()
+        return child
+
+    def _environment(self) -> dict[str, str]:
+        settings = self._settings
+        host, _, port = self.gateway_url.removeprefix("http://").rpartition(":")
+        environment = {
+            "QC_REDIS__INBOX_URL": settings.redis.inbox_url or self._redis.url,
+            "QC_REDIS__MARKET_URL": settings.redis.market_url or self._redis.url,
+            "QC_JOURNAL__PATH": str(self.journal_path),
+            "QC_GATEWAY__HOST": host,
+            "QC_GATEWAY__PORT": port,
+            "QC_AUTH__TOKEN": self.token,
+        }
+        if settings.exchange.mode is Mode.PAPER:
+            environment["QC_EXCHANGE__REST_URL"] = self.simulator_url
+            environment["QC_EXCHANGE__STREAM_URL"] = self.simulator_url.replace("http", "ws", 1)
+        return environment
+
+    async def _until(self, url: str) -> None:
+        """Until it answers 200, while every part lives."""
+        ends = self._clock.monotonic() + START_WITHIN_S
+        said = "no answer"
+        async with httpx.AsyncClient(timeout=2.0) as client:
+            while self._clock.monotonic() < ends:
+                self.check()
+                try:
+                    answer = await client.get(url)
+                except httpx.TransportError:
+                    pass
+                else:
+                    if answer.status_code == 200:
+                        return
+                    said = answer.text
+                await self._clock.sleep(POLL_S)
+        raise ProcessFailed(f"{url} was not ready within {START_WITHIN_S:.0f} s: {said}")
+
+    def check(self) -> None:
+        """Raises ProcessFailed when a part has ended."""
+        for child in self.children.values():
+            child.check()
+
+    async def stop(self) -> None:
+        for name in ("gateway", "trader", "stream", "simulator"):
+            if child := self.children.get(name):
+                await child.stop()
+        await self._redis.stop()
+
+
+def free_port() -> int:
+    """A loopback port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.asynccontextmanager
+async def running_stack(
+    settings: Settings, options: StackOptions, clock: Clock, report: Callable[[str], None] = lambda part: None
+) -> AsyncIterator[LocalStack]:
+    stack = LocalStack(settings, options, clock)
+    try:
+        await stack.start(report)
+        yield stack
+    finally:
+        await asyncio.shield(stack.stop())
