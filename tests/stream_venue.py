@@ -112,18 +112,21 @@ class StreamVenue:
         for socket in list(self._sockets):
             await socket.close(code=1001)
 
-    async def _time(self, _: web.Request) -> web.Response:
-        return web.json_response({"serverTime": self.now_ms}, status=self.rest_status)
+    async def _premium_index(self, request: web.Request) -> web.Response:
+        return self._refused(request) or web.json_response({"symbol": request.query["symbol"], "time": self.now_ms})
+
+    def _refused(self, request: web.Request) -> web.Response | None:
+        if self.rest_status != 200:
+            return web.json_response({"code": self.rest_code, "msg": "not now"}, status=self.rest_status)
+        if request.query["symbol"] not in PRICES:
+            return web.json_response({"code": -1121, "msg": "Invalid symbol."}, status=400)
+        return None
 
     async def _klines(self, request: web.Request) -> web.Response:
         asked = request.query
         self.limits_asked.append(int(asked["limit"]))
-        if self.rest_status != 200:
-            return web.json_response(
-                {"code": -1001, "msg": "Internal error; unable to process"}, status=self.rest_status
-            )
-        if asked["symbol"] not in PRICES:
-            return web.json_response({"code": -1121, "msg": "Invalid symbol."}, status=400)
+        if refused := self._refused(request):
+            return refused
         interval_ms = INTERVALS[asked["interval"]] * MINUTE_MS
         until_ms = min(int(asked["endTime"]) + interval_ms, self.now_ms)
         bars = self.bars(asked["symbol"], interval_ms // MINUTE_MS, until_ms)
@@ -163,7 +166,7 @@ class StreamVenue:
 async def running_venue(minutes: int = 3_600) -> AsyncIterator[StreamVenue]:
     venue = StreamVenue(minutes)
     app = web.Application()
-    app.router.add_get("/fapi/v1/time", venue._time)
+    app.router.add_get("/fapi/v1/premiumIndex", venue._premium_index)
     app.router.add_get("/fapi/v1/klines", venue._klines)
     app.router.add_get("/{route:public|market}/ws", venue._stream)
     runner = web.AppRunner(app, shutdown_timeout=1)

@@ -33,8 +33,8 @@ class BinanceHistory:
         Raises UnknownSymbol, NotPermitted, NotExecuted or RateLimited.
         """
         interval = INTERVAL_NAMES[interval_ms // MINUTE_MS]
-        server_ms = int((await self._request("fapiPublicGetTime", {}))["serverTime"])
-        closed_ms = server_ms if end_ms is None else min(end_ms, server_ms)
+        market_ms = await self._market_ms(symbol)
+        closed_ms = market_ms if end_ms is None else min(end_ms, market_ms)
         newest_open_ms = closed_ms - closed_ms % interval_ms - interval_ms
         bars: list[Bar] = []
         while len(bars) < limit:
@@ -47,6 +47,10 @@ class BinanceHistory:
                 break
             newest_open_ms = page[0].open_ms - interval_ms
         return bars
+
+    async def _market_ms(self, symbol: str) -> int:
+        """The time of the newest mark price. The server's own clock is another thing where a market is replayed."""
+        return int((await self._request("fapiPublicGetPremiumIndex", {"symbol": symbol}))["time"])
 
     async def close(self) -> None:
         await self._client.close()

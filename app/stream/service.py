@@ -51,8 +51,7 @@ class StreamNode:
         self._betas = BetaBook(config)
         self._newest_event_ms = 0
         self._feeds = {
-            symbol: SymbolFeed(symbol, config, history, clock, self._exchange_clock, self._on_minute)
-            for symbol in config.symbols
+            symbol: SymbolFeed(symbol, config, history, clock, self._exchange_clock, self._on_minute) for symbol in config.symbols
         }
         names = [symbol.lower() for symbol in config.symbols]
         quotes = {f"{name}@bookTicker": QUOTE_SILENT_S for name in names}

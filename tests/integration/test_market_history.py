@@ -24,9 +24,7 @@ async def history(venue: StreamVenue) -> AsyncIterator[BinanceHistory]:
 
 
 @pytest.mark.parametrize("since_close_ms", [0, 1, 59_999])
-async def test_the_running_candle_is_never_among_them(
-    venue: StreamVenue, history: BinanceHistory, since_close_ms: int
-) -> None:
+async def test_the_running_candle_is_never_among_them(venue: StreamVenue, history: BinanceHistory, since_close_ms: int) -> None:
     expected = venue.bars("BTCUSDT", 1, venue.now_ms)[-5:]
     venue.now_ms += since_close_ms
     assert await history.bars("BTCUSDT", MINUTE_MS, 5) == expected

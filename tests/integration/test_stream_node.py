@@ -13,6 +13,7 @@ from manual_clock import ManualClock
 from stream_venue import PRICES, StreamVenue, running_venue
 
 from app.bus.in_memory import InMemoryMarketBus, InMemoryServer
+from app.clock import SystemClock
 from app.domain.market import (
     MINUTE_MS,
     Bar,
@@ -27,7 +28,9 @@ from app.exchange.errors import UnknownSymbol
 from app.indicators.atr import wilder_atr
 from app.indicators.beta import log_returns, rolling_slopes
 from app.indicators.supertrend_ai import supertrend_ai
+from app.simulator.server import running_simulator
 from app.stream.config import StreamConfig
+from app.stream.history import BinanceHistory
 from app.stream.service import run_stream_node
 
 BAR_MS = 3 * MINUTE_MS
@@ -178,9 +181,7 @@ async def test_beta_is_told_every_minute_for_each_hedge() -> None:
             wanted = (symbol, venue.now_ms)
             told = [m for m in rig.log if isinstance(m, BetaReading) and (m.symbol, m.close_ms) == wanted]
             reading = told[0] if told else await rig.next(BetaReading, lambda b, w=wanted: (b.symbol, b.close_ms) == w)
-            closes = {
-                s: np.array([bar.close for bar in venue.bars(s, 1, venue.now_ms)[-61:]]) for s in ("BTCUSDT", symbol)
-            }
+            closes = {s: np.array([bar.close for bar in venue.bars(s, 1, venue.now_ms)[-61:]]) for s in ("BTCUSDT", symbol)}
             expected = rolling_slopes(log_returns(closes["BTCUSDT"]), log_returns(closes[symbol]), 60)
             assert (reading.base, reading.returns) == ("BTCUSDT", 60)
             assert reading.beta == pytest.approx(expected.beta[0], rel=1e-9)
@@ -242,9 +243,7 @@ async def test_minutes_missed_while_disconnected_come_from_history_first() -> No
         await rig.next(Bar, lambda bar: bar.open_ms == start_ms + 4 * MINUTE_MS)
         assert [bar.open_ms for bar in rig.bars("BTCUSDT", MINUTE_MS)] == [start_ms + k * MINUTE_MS for k in range(5)]
         await venue.pass_minute()
-        await rig.next(
-            BarIndicators, lambda reading: reading.close_ms == start_ms + 2 * BAR_MS and reading.symbol == "BTCUSDT"
-        )
+        await rig.next(BarIndicators, lambda reading: reading.close_ms == start_ms + 2 * BAR_MS and reading.symbol == "BTCUSDT")
         assert [reading.close_ms for reading in rig.indicators("BTCUSDT")] == [start_ms + BAR_MS, start_ms + 2 * BAR_MS]
         assert_equal_to_bulk(rig, "BTCUSDT", first_known=1001)
 
@@ -350,3 +349,41 @@ async def test_a_symbol_the_exchange_does_not_list_is_named() -> None:
         bus = InMemoryMarketBus(InMemoryServer(ManualClock()))
         with pytest.raises(UnknownSymbol, match="NOSUCHUSDT is not listed"):
             await asyncio.wait_for(run_stream_node(config, bus, ManualClock(), asyncio.Event()), PATIENCE_S)
+
+
+async def rest_bars(url: str, symbol: str, limit: int, end_ms: int) -> list[Bar]:
+    history = BinanceHistory(url)
+    try:
+        return await history.bars(symbol, BAR_MS, limit, end_ms)
+    finally:
+        await history.close()
+
+
+async def test_against_the_simulator_bars_and_readings_equal_its_own_history() -> None:
+    """A market at 600 times its speed: whatever was published live is what REST tells afterwards, and its bulk readings."""
+    async with running_simulator(speed=600.0) as simulator:
+        routes = {f"{route}_ws_url": f"{simulator.ws_url}/{route}/ws" for route in ("public", "market")}
+        config = StreamConfig(rest_url=simulator.base_url, **routes)
+        clock, stop = SystemClock(), asyncio.Event()
+        bus = InMemoryMarketBus(InMemoryServer(clock))
+        heard = bus.subscribe()
+        node = asyncio.create_task(run_stream_node(config, bus, clock, stop))
+        readings: dict[str, list[BarIndicators]] = {symbol: [] for symbol in config.symbols}
+        kinds: set[type[MarketMessage]] = set()
+        async with asyncio.timeout(PATIENCE_S):
+            while min(len(told) for told in readings.values()) < 4 or StreamHealth not in kinds:
+                message = await anext(heard)
+                kinds.add(type(message))
+                if isinstance(message, BarIndicators):
+                    readings[message.symbol].append(message)
+        stop.set()
+        await node
+        for symbol, told in readings.items():
+            bars = await rest_bars(simulator.base_url, symbol, 999 + len(told), told[-1].close_ms)
+            assert [reading.open_ms for reading in told] == [bar.open_ms for bar in bars[-len(told) :]]
+            high, low, close = (np.array([getattr(bar, name) for bar in bars]) for name in ("high", "low", "close"))
+            expected, atr = supertrend_ai(high, low, close)[-len(told) :], wilder_atr(high, low, close, 14)[-len(told) :]
+            assert [reading.supertrend_stop for reading in told] == list(expected["stop"])
+            assert [reading.supertrend_is_long for reading in told] == [bool(flag) for flag in expected["direction"]]
+            assert [reading.atr14 for reading in told] == list(atr)
+        assert kinds == {Quote, MarkPrice, Bar, BarIndicators, BetaReading, StreamHealth}

@@ -173,9 +173,7 @@ def three_minute_bars(count: int) -> list[Bar]:
 def test_readings_are_not_invented_while_history_is_short() -> None:
     readings = SymbolReadings(CONFIG)
     newest = indicators(readings.warm_up(three_minute_bars(400)))
-    assert [(reading.atr14, reading.supertrend_stop, reading.supertrend_is_long) for reading in newest] == [
-        (None, None, None)
-    ]
+    assert [(reading.atr14, reading.supertrend_stop, reading.supertrend_is_long) for reading in newest] == [(None, None, None)]
 
 
 def test_a_bar_known_from_history_is_not_told_again() -> None:
