@@ -3,6 +3,8 @@
 Guards that refuse, shrink or cap the worked-out trade are in ``limits.py``; those of a hedge leg in ``hedge_legs.py``.
 """
 
+import math
+from collections.abc import Sequence
 from decimal import Decimal
 
 from app.domain.instrument import Side
@@ -129,7 +131,7 @@ def indicators(symbol: str, bar: BarIndicators | None) -> Verdict:
 
 def usable_atr(bar: BarIndicators | None) -> Decimal | None:
     """ATR14 as money, None unless it is positive and smaller than the price."""
-    if bar is None or bar.atr14 is None or not 0 < bar.atr14 < bar.close:
+    if bar is None or bar.atr14 is None or not 0 < bar.atr14 < bar.close < math.inf:
         return None
     return to_decimal(bar.atr14)
 
@@ -155,14 +157,16 @@ def funding(symbol: str, view: SymbolView, now_ms: int, freshness: FreshnessRule
     return ok("funding", f"{rate:.4%} per 8 h")
 
 
-def price_match(alert: Alert, last: Decimal, rules: StopRules) -> Verdict:
-    """The alert's own price is that of the perpetual, a basis aside."""
-    if alert.price is None:
+def price_match(alert: Alert, prices: Sequence[Decimal], rules: StopRules) -> Verdict:
+    """The alert's own price is that of the perpetual, a basis aside, by each of the perpetual's ``prices``."""
+    named = alert.price
+    if named is None:
         return ok("price_match", "the alert names no price")
-    apart = abs(last - alert.price) / last
+    last = max(prices, key=lambda price: abs(price - named))
+    apart = abs(last - named) / last
     if apart > rules.max_price_mismatch:
         facts = {"apart": f"{apart:.2%}"[:-1], "limit": f"{rules.max_price_mismatch:.2%}"[:-1]}
-        return fail("price_match", "price_mismatch", price=alert.price, last=last, **facts)
+        return fail("price_match", "price_mismatch", price=named, last=last, **facts)
     return ok("price_match", f"{apart:.3%} apart")
 
 

@@ -6,7 +6,8 @@ from decimal import Decimal
 from app.domain import guards
 from app.domain.bracket import ChosenStop, OrderBlock, StopSource, choose_stop
 from app.domain.instrument import Instrument, Side
-from app.domain.market import MarkPrice, Quote
+from app.domain.market import BarIndicators, MarkPrice, Quote
+from app.domain.numbers import to_decimal
 from app.domain.orders import CommissionRates
 from app.domain.rules import EntryStyle, TradingRules
 from app.domain.signal import Alert
@@ -23,8 +24,7 @@ class Facts:
     quote: Quote
     mark: MarkPrice
     atr: Decimal
-    bar_open_ms: int
-    bar_close: Decimal
+    bars: BarIndicators
     commission: CommissionRates
     maintenance_rate: Decimal
     equity: Decimal
@@ -50,8 +50,7 @@ class Facts:
             quote=view.quote,
             mark=view.mark,
             atr=atr,
-            bar_open_ms=bars.open_ms,
-            bar_close=Decimal(repr(bars.close)),
+            bars=bars,
             commission=view.commission,
             maintenance_rate=view.maintenance_rate,
             equity=account.equity,
@@ -70,9 +69,15 @@ class Levels:
     maker: Decimal
 
 
-def last_price(quote: Quote) -> Decimal:
-    """The perpetual's price now: the middle of the book, which moves without waiting for a trade."""
-    return (quote.bid + quote.ask) / 2
+def comparable_prices(alert: Alert, quote: Quote, bars: BarIndicators | None) -> tuple[Decimal, ...]:
+    """The perpetual's prices to compare the alert's own with, the best comparison last.
+
+    The middle of the book now, which moves without waiting for a trade; and our close of the very bar the alert names, if we
+    have it: two closes of one bar differ by the basis alone, without what the market did since.
+    """
+    now = (quote.bid + quote.ask) / 2
+    close = to_decimal(bars.close) if bars is not None and bars.open_ms == alert.bar_time_ms else None
+    return (now,) if close is None else (now, close)
 
 
 def fee_rates(facts: Facts, rules: TradingRules) -> tuple[Decimal, Decimal]:
@@ -82,15 +87,8 @@ def fee_rates(facts: Facts, rules: TradingRules) -> tuple[Decimal, Decimal]:
 
 
 def level_shift(alert: Alert, facts: Facts) -> Decimal:
-    """What the alert's levels are moved by, from its chart to the perpetual.
-
-    When the alert names the very bar we have, both prices are that bar's close: the basis alone, without what the market did
-    since. Otherwise the perpetual's price now stands in.
-    """
-    if alert.price is None:
-        return Decimal(0)
-    same_bar = alert.bar_time_ms == facts.bar_open_ms
-    return (facts.bar_close if same_bar else last_price(facts.quote)) - alert.price
+    """What the alert's levels are moved by, from its chart to the perpetual."""
+    return Decimal(0) if alert.price is None else comparable_prices(alert, facts.quote, facts.bars)[-1] - alert.price
 
 
 def order_block(alert: Alert, shift: Decimal) -> OrderBlock | None:

@@ -77,7 +77,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class HedgePlan:
-    """One hedge leg. Its quantity follows the filled BTC: ``filled × ratio`` base units of the hedge coin per base unit of BTC."""
+    """One hedge leg. Its quantity follows the filled BTC: ``filled × ratio`` units of its coin per unit of BTC."""
 
     instrument: Instrument
     side: Side

@@ -13,7 +13,7 @@ from app.domain import guards, limits
 from app.domain.bracket import backstop_price
 from app.domain.hedge_legs import Leg, Legs, hedge_legs, size_legs
 from app.domain.instrument import Side
-from app.domain.levels import Facts, Levels, fee_rates, funding_due, last_price, plan_levels, planned_fee_r
+from app.domain.levels import Facts, Levels, comparable_prices, fee_rates, funding_due, plan_levels, planned_fee_r
 from app.domain.plan import HedgePlan, Plan, Target, trade_id_for
 from app.domain.refusals import fail, refusal_of
 from app.domain.rules import SizingFees, TradingRules
@@ -104,7 +104,7 @@ def _market_guards(alert: Alert, view: SymbolView | None, now_ms: int, rules: Tr
     )
     if view.quote is None or not quote.passed:
         return verdicts
-    return (*verdicts, guards.price_match(alert, last_price(view.quote), rules.stop))
+    return (*verdicts, guards.price_match(alert, comparable_prices(alert, view.quote, view.bars), rules.stop))
 
 
 def _first_failed(verdicts: Iterable[Verdict]) -> Verdict | None:

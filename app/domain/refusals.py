@@ -134,7 +134,51 @@ HEDGE_REFUSALS: Mapping[str, RefusalText] = {
     "hedge_too_small": RefusalText("no $symbol leg: $quantity is under the exchange's minimums", ("nothing to do",)),
 }
 
-REFUSALS: Mapping[str, RefusalText] = {**ALERT_REFUSALS, **PLANNING_REFUSALS, **HEDGE_REFUSALS}
+ENTRY_REFUSALS: Mapping[str, RefusalText] = {
+    "price_ran": RefusalText(
+        "the price ran further from the plan than allowed before the entry filled",
+        ("nothing to do: chasing it would cost the edge",),
+    ),
+    "not_filled": RefusalText("the entry was not filled within its limits", ("nothing to do: no position was taken",)),
+    "entry_refused": RefusalText(
+        "the exchange refused the entry order", ("see the trade's orders for the exchange's reason (GET /trades/<id>)",)
+    ),
+}
+
+GATEWAY_REFUSALS: Mapping[str, RefusalText] = {
+    "unauthorized": RefusalText(
+        "no valid token came with the request", ('put the token in the address (/webhook/TOKEN) or in the body: "token": "..."',)
+    ),
+    "body_too_large": RefusalText("the body is larger than allowed", ("send the alert alone",)),
+    "body_incomplete": RefusalText("the body did not arrive in time", ("send it again",)),
+    "inbox_unavailable": RefusalText(
+        "the alert could not be stored and was not taken", ("TradingView sends it again by itself",)
+    ),
+    "journal_unavailable": RefusalText("the journal cannot be read now", ("try again",)),
+    "trade_not_found": RefusalText("the journal has no trade or alert of that id", ("use the id the webhook answered",)),
+    "not_found": RefusalText("there is nothing at that address", ("POST alerts to /webhook; see /docs for the rest",)),
+    "method_not_allowed": RefusalText(
+        "that address does not take that method", ("POST alerts to /webhook; see /docs for the rest",)
+    ),
+    "http_error": RefusalText("the request cannot be served", ("see /docs for what can be asked",)),
+    "bad_request": RefusalText("a part of the request is not as expected", ("see /docs for its form",)),
+    "internal_error": RefusalText("the gateway failed on this request", ("its log says more",)),
+}
+
+REFUSALS: Mapping[str, RefusalText] = {
+    **ALERT_REFUSALS,
+    **PLANNING_REFUSALS,
+    **HEDGE_REFUSALS,
+    **ENTRY_REFUSALS,
+    **GATEWAY_REFUSALS,
+}
+
+# What a planning code means when it ends an entry that was already under way: there the facts are in the trade's journal.
+_ENDED_UNFILLED: Mapping[str, str] = {
+    "price_through_stop": "the price went through the planned stop before the entry filled",
+    "stale_price": "no fresh quote came while the entry was under way",
+    "below_min_notional": "what was left of the entry is under the exchange's minimum",
+}
 
 
 def refuse(code: str, guard: str = "", **facts: object) -> Refusal:
@@ -152,3 +196,12 @@ def fail(guard: str, code: str, **facts: object) -> Verdict:
 def refusal_of(verdict: Verdict) -> Refusal:
     """What a failed guard tells the sender."""
     return Refusal(verdict.code, verdict.reason, verdict.guard, REFUSALS[verdict.code].suggestions)
+
+
+def ended_unfilled(reason: str) -> Refusal:
+    """Why a planned trade ended without a fill, for any reason a trade can end by."""
+    if reason in ENTRY_REFUSALS:
+        return refuse(reason)
+    message = _ENDED_UNFILLED.get(reason, f"the trade ended before its entry filled: {reason}")
+    text = REFUSALS.get(reason, ENTRY_REFUSALS["not_filled"])
+    return Refusal(reason, message, "", text.suggestions)
