@@ -5,7 +5,7 @@ from typing import Any
 
 from app.domain.orders import Order
 from app.domain.plan import Purpose
-from app.domain.refusals import refuse
+from app.domain.refusals import ended_unfilled
 from app.domain.trade.state import OrderRecord
 from app.trader.live_trade import LiveTrade
 
@@ -29,7 +29,7 @@ def placed_reply(live: LiveTrade) -> Mapping[str, Any]:
 
 def unfilled_reply(live: LiveTrade, reason: str) -> Mapping[str, Any]:
     """The trade ended before it was protected: not filled, or closed again at once."""
-    refusal = refuse(reason) if not live.trade.fills else None
+    refusal = ended_unfilled(reason) if not live.trade.fills else None
     return {
         "http_status": 422,
         "success": False,
