@@ -179,6 +179,16 @@ class Venue:
     def next_funding_ms(self) -> int:
         return self._next_funding_ms
 
+    def settled_funding(self, symbol: str, since_ms: int | None, limit: int) -> list[tuple[int, Decimal]]:
+        """(time, rate) of past settlements, oldest first: the newest ``limit``, or the first ones from ``since_ms``."""
+        self._state.market(symbol)
+        newest = self._next_funding_ms - FUNDING_INTERVAL_MS
+        first = newest - (limit - 1) * FUNDING_INTERVAL_MS
+        if since_ms is not None:
+            first = -(-since_ms // FUNDING_INTERVAL_MS) * FUNDING_INTERVAL_MS
+        times = range(first, newest + 1, FUNDING_INTERVAL_MS)[:limit]
+        return [(at_ms, self._state.funding.rate(symbol, at_ms)) for at_ms in times]
+
     # -- plain orders -----------------------------------------------------------------------------------------------
 
     def place_order(

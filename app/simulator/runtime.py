@@ -1,0 +1,108 @@
+"""Drives the venue along its tape: exchange time against the host's clock, and what is sent after each step.
+
+Exchange time runs ``speed`` times as fast as the host's. While it runs fast it stands still as long as a signed request is
+in flight and for a moment after a private event or an answer to an order, so that clients can react as they would live.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from app.clock import Clock
+from app.simulator.feed import Feed
+from app.simulator.params import Params
+from app.simulator.streams import PrivateStream, Subscriptions
+from app.simulator.tape import Tape, step_times, ticks
+from app.simulator.venue import Venue
+from app.simulator.wire_market import DayStatistics
+
+QUIET_S = 0.03  # how long fast exchange time stands still after something a client may react to
+_SLOW_LOOP_S, _FAST_LOOP_S = 0.05, 0.02
+_FINE_STEP_MS, _COARSE_STEP_MS = 250, 1_000
+_BUSY_S = 0.01  # wall time one turn may spend on steps before others get theirs
+
+
+class Runtime:
+    def __init__(self, venue: Venue, tape: Tape, clock: Clock, *, speed: float = 1.0, delay_ms: float = 0.0) -> None:
+        self.venue = venue
+        self.tape = tape
+        self.clock = clock
+        self.speed = speed
+        self.delay_ms = delay_ms
+        self.private = PrivateStream(clock)
+        self.subscriptions = Subscriptions()
+        self.day = DayStatistics(tape)
+        self.feed = Feed(venue, tape, self.subscriptions, self.day)
+        self.in_flight = 0
+        self._quiet_until = 0.0
+
+    @property
+    def has_ended(self) -> bool:
+        """A recorded tape has been played to its end; time stands still."""
+        return self.tape.end_ms is not None and self.venue.now_ms >= self.tape.end_ms - 1
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """A signed request in flight."""
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+    async def execute(self, operation: Callable[[Venue, Params], Any], params: Params, *, is_order: bool) -> Any:
+        """Run one operation and send the events it caused. Orders reach the venue ``delay_ms`` after they came in."""
+        if is_order and self.delay_ms:
+            await self.clock.sleep(self.delay_ms / 1000)
+        try:
+            return operation(self.venue, params)
+        finally:
+            self.publish()
+            if is_order:
+                self._be_quiet()
+
+    def publish(self) -> bool:
+        """Send the private events that are waiting; were there any?"""
+        events = self.venue.drain_events()
+        if events:
+            self.private.publish(events)
+            self._be_quiet()
+        return bool(events)
+
+    def _be_quiet(self) -> None:
+        self._quiet_until = self.clock.monotonic() + QUIET_S
+
+    @property
+    def _holds(self) -> bool:
+        return self.speed > 1 and (self.in_flight > 0 or self.clock.monotonic() < self._quiet_until)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        before = self.clock.monotonic()
+        owed_ms = 0.0
+        while True:
+            await self.clock.sleep(_SLOW_LOOP_S if self.speed <= 2 else _FAST_LOOP_S)
+            now = self.clock.monotonic()
+            owed_ms += (now - before) * 1000 * self.speed
+            before = now
+            if self._holds:
+                owed_ms = 0.0
+                continue
+            target = self.venue.now_ms + int(owed_ms)
+            owed_ms -= int(owed_ms)
+            self._play(target)
+            self.private.expire_if_due(self.venue.now_ms)
+
+    def _play(self, target_ms: int) -> None:
+        """Step towards ``target_ms``. Fast time stops short at a private event, and where the steps take too long."""
+        if self.tape.end_ms is not None:
+            target_ms = min(target_ms, self.tape.end_ms - 1)
+        step_ms = _FINE_STEP_MS if self.speed <= 2 else _COARSE_STEP_MS
+        busy_until = self.clock.monotonic() + _BUSY_S
+        for at_ms in step_times(self.venue.now_ms, target_ms, step_ms):
+            moves = ticks(self.tape, self.venue.now_ms, at_ms)
+            self.venue.apply(moves, at_ms)
+            self.feed.step(moves, at_ms)
+            if (self.publish() and self.speed > 1) or self.clock.monotonic() > busy_until:
+                break
+        self.feed.flush()

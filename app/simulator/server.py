@@ -1,0 +1,200 @@
+"""``quantcloud simulator``: REST, market streams, private stream and WebSocket API on one port."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from aiohttp import web
+
+from app.clock import Clock, SystemClock
+from app.simulator.auth import Credentials
+from app.simulator.control import Control, loopback_only
+from app.simulator.rest import Rest
+from app.simulator.runtime import Runtime
+from app.simulator.streams import Route
+from app.simulator.tape import Tape, TapeError, prices_at
+from app.simulator.tape_recorded import load_funding, load_tape
+from app.simulator.tape_synthetic import SyntheticTape, parse_script
+from app.simulator.venue import Venue
+from app.simulator.venue_state import ConstantFunding, FundingRates, VenueConfig
+from app.simulator.venue_types import ReduceOnlyPolicy, VenueError
+from app.simulator.ws_api import WsApi
+
+DEFAULT_SEED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class RunningSimulator:
+    """Where it listens, and its inside for tests: after a direct call on ``venue``, ``runtime.publish()`` sends its events."""
+
+    port: int
+    runtime: Runtime
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def venue(self) -> Venue:
+        return self.runtime.venue
+
+
+def build_runtime(
+    tape: Tape,
+    clock: Clock,
+    config: VenueConfig | None = None,
+    funding: FundingRates | None = None,
+    *,
+    speed: float = 1.0,
+    delay_ms: float = 0.0,
+) -> Runtime:
+    venue = Venue(prices_at(tape, tape.start_ms), tape.start_ms, config, funding)
+    return Runtime(venue, tape, clock, speed=speed, delay_ms=delay_ms)
+
+
+def build_app(runtime: Runtime, credentials: Credentials) -> web.Application:
+    app = web.Application(middlewares=[loopback_only])
+    Rest(runtime, credentials).add_to(app)
+    ws_api = WsApi(runtime, credentials)
+    Control(runtime, ws_api.connections).add_to(app)
+    app.router.add_get("/ws-fapi/v1", ws_api.serve)
+    app.router.add_get("/private/ws", _private)
+    app.router.add_get("/private/ws/{key}", _private)
+    for route in Route:
+        app.router.add_get(f"/{route}/ws", _market)
+        app.router.add_get(f"/{route}/ws/{{tail:.*}}", _market)
+    app[_RUNTIME] = runtime
+    return app
+
+
+_RUNTIME = web.AppKey("runtime", Runtime)
+
+
+async def _private(request: web.Request) -> web.StreamResponse:
+    private = request.app[_RUNTIME].private
+    if not private.knows(request.query.get("listenKey") or request.match_info.get("key")):
+        return web.json_response({"code": -1125, "msg": "This listenKey does not exist."}, status=400)
+    return await private.serve(request)
+
+
+async def _market(request: web.Request) -> web.StreamResponse:
+    route = Route(request.path.split("/")[1])
+    return await request.app[_RUNTIME].subscriptions.serve(request, route)
+
+
+@asynccontextmanager
+async def serving(
+    runtime: Runtime, credentials: Credentials, port: int = 0, host: str = "127.0.0.1"
+) -> AsyncIterator[RunningSimulator]:
+    """Listens and lets time run. Raises OSError when the port is taken."""
+    runner = web.AppRunner(build_app(runtime, credentials), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        play = asyncio.create_task(runtime.run())
+        try:
+            yield RunningSimulator(runner.addresses[0][1], runtime)
+        finally:
+            play.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await play
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def running_simulator(
+    tape: Tape | None = None,
+    config: VenueConfig | None = None,
+    funding: FundingRates | None = None,
+    *,
+    speed: float = 1.0,
+    delay_ms: float = 0.0,
+    credentials: Credentials | None = None,
+    port: int = 0,
+) -> AsyncIterator[RunningSimulator]:
+    """A simulator inside this event loop, on a free port: a synthetic market and paper/paper when nothing else is said.
+
+    ``speed=0`` leaves the clock to the test: ``venue.apply`` and ``runtime.publish()``.
+    """
+    clock = SystemClock()
+    runtime = build_runtime(
+        tape or SyntheticTape(DEFAULT_SEED, clock.wall_ms()), clock, config, funding, speed=speed, delay_ms=delay_ms
+    )
+    async with serving(runtime, credentials or Credentials("paper", "paper"), port) as running:
+        yield running
+
+
+async def _serve_until_stopped(runtime: Runtime, credentials: Credentials, port: int) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    async with serving(runtime, credentials, port) as running:
+        typer.echo(f"simulator ready on {running.base_url}, exchange time {runtime.venue.now_ms}, ×{runtime.speed:g}")
+        await stopped.wait()
+
+
+def _positive(value: str, name: str) -> Decimal:
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        number = Decimal(0)
+    if not number.is_finite() or number <= 0:
+        raise TapeError(f"{name}: {value!r} is not a positive number")
+    return number
+
+
+def _tape(
+    klines: Path | None, synthetic: int | None, script: str, history_minutes: int, clock: Clock
+) -> tuple[Tape, FundingRates]:
+    if klines is None:
+        seed = DEFAULT_SEED if synthetic is None else synthetic
+        segments = parse_script(script)
+        tape = SyntheticTape(seed, clock.wall_ms(), history_minutes=history_minutes, script=segments)
+        return tape, ConstantFunding()
+    if synthetic is not None or script:
+        raise TapeError("--klines: cannot be combined with --synthetic or --script; choose one market")
+    return load_tape(klines, history_minutes), load_funding(klines)
+
+
+def simulator_command(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on, on this host only.")],
+    api_key: Annotated[str, typer.Option(help="The one API key it accepts.")] = "paper",
+    api_secret: Annotated[str, typer.Option(help="The secret that signs requests.")] = "paper",  # noqa: S107 - paper only
+    balance: Annotated[str, typer.Option(help="USDT in the wallet at the start.")] = "10000",
+    klines: Annotated[Path | None, typer.Option(help="Folder of recorded 1-minute candles, SYMBOL-1m-*.csv.gz.")] = None,
+    synthetic: Annotated[int | None, typer.Option(help=f"Seed of a synthetic market (default {DEFAULT_SEED}).")] = None,
+    script: Annotated[str, typer.Option(help="BTC's course at the start, MINUTES:PERCENT,… (synthetic only).")] = "",
+    history_minutes: Annotated[int, typer.Option(min=1500, help="Minutes of history before the start.")] = 6_000,
+    speed: Annotated[float, typer.Option(min=0, max=5000, help="How much faster than real time it runs.")] = 1.0,
+    delay_ms: Annotated[float, typer.Option(min=0, max=60_000, help="How long an order takes to reach it.")] = 0.0,
+    reduce_only_policy: Annotated[
+        ReduceOnlyPolicy, typer.Option(help="How reduce-only stops behave beside resting reduce-only orders.")
+    ] = ReduceOnlyPolicy.PRIORITY,
+) -> None:
+    """Binance USD-M Futures in a box: any Binance client trades against it by its base URLs alone."""
+    clock = SystemClock()
+    try:
+        tape, funding = _tape(klines, synthetic, script, history_minutes, clock)
+        config = VenueConfig(balance=_positive(balance, "--balance"), reduce_only_policy=reduce_only_policy)
+        runtime = build_runtime(tape, clock, config, funding, speed=speed, delay_ms=delay_ms)
+        asyncio.run(_serve_until_stopped(runtime, Credentials(api_key, api_secret), port))
+    except (TapeError, VenueError) as error:
+        typer.echo(f"simulator: {error}", err=True)
+        raise typer.Exit(2) from None
+    except OSError as error:
+        typer.echo(f"simulator: --port {port}: {error.strerror or error}; choose a free port", err=True)
+        raise typer.Exit(2) from None
