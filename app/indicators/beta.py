@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from app.domain.market import MINUTE_MS
-
 Floats = npt.NDArray[np.float64]
+
+MINUTE_MS = 60_000
 
 # Sums of squares of returns below this are rounding, not movement (returns of 1e-11 over a window).
 _NO_MOVEMENT = 1e-20
