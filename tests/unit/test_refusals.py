@@ -1,0 +1,96 @@
+"""One table of refusals: complete, used, and the documentation is made from it."""
+
+import os
+import re
+from pathlib import Path
+from string import Template
+
+import pytest
+
+from app.domain.refusals import (
+    ALERT_REFUSALS,
+    ENTRY_REFUSALS,
+    GATEWAY_REFUSALS,
+    HEDGE_REFUSALS,
+    PLANNING_REFUSALS,
+    REFUSALS,
+    RefusalText,
+    ended_unfilled,
+    refuse,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "refusals.md"
+GROUPS = (
+    ("The alert's body", "Answered at once, before anything is stored.", ALERT_REFUSALS),
+    ("The request", "Answered by the gateway.", GATEWAY_REFUSALS),
+    ("The trade", "The alert was understood, stored, and makes no trade.", PLANNING_REFUSALS),
+    ("The entry", "A trade was planned, and nothing was bought or sold.", ENTRY_REFUSALS),
+    ("Hedge legs", "The trade is made without that leg, and the reply says so.", HEDGE_REFUSALS),
+)
+INTRO = (
+    "Every refusal has a stable `code`, an `error` for people and `suggestions`. This page is made from the table the program",
+    "itself uses; words in ⟨ ⟩ are the facts of the case.",
+)
+
+
+def page() -> str:
+    lines = ["# Refusals", "", *INTRO, ""]
+    for title, intro, table in GROUPS:
+        lines += [f"## {title}", "", intro, "", "| code | what it says | what to do |", "|------|--------------|------------|"]
+        lines += [f"| `{code}` | {shown(text.message)} | {shown('; '.join(text.suggestions))} |" for code, text in table.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def shown(template: str) -> str:
+    return re.sub(r"\$(\w+)", r"⟨\1⟩", template).replace("|", "\\|")
+
+
+def test_the_page_is_the_table() -> None:
+    if os.environ.get("QC_WRITE_DOCS"):
+        PAGE.write_text(page())
+    assert PAGE.read_text() == page(), "docs/refusals.md is not the table: QC_WRITE_DOCS=1 pytest tests/unit/test_refusals.py"
+
+
+def test_no_code_is_in_two_groups() -> None:
+    assert sum(len(table) for _, _, table in GROUPS) == len(REFUSALS)
+
+
+def names(text: RefusalText) -> set[str]:
+    return {name for line in (text.message, *text.suggestions) for name in Template(line).get_identifiers()}
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+def test_every_refusal_says_what_and_what_to_do(code: str) -> None:
+    refusal = refuse(code, "guard", **{name: f"<{name}>" for name in names(REFUSALS[code])})
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", code)
+    assert refusal.suggestions
+    assert "$" not in refusal.message + "".join(refusal.suggestions)
+    assert "\n" not in refusal.message
+
+
+def sources(folder: str) -> str:
+    return "\n".join(path.read_text() for path in (ROOT / "app" / folder).rglob("*.py") if path.name != "refusals.py")
+
+
+def test_every_code_of_the_rules_is_used_and_every_used_one_is_in_the_table() -> None:
+    used = set(re.findall(r'(?:refuse\(|fail\(\s*(?:"[\w ]+"|_guard\(\w+\)),\s*)"(\w+)"', sources("domain")))
+    assert used <= REFUSALS.keys()
+    assert used == ALERT_REFUSALS.keys() | PLANNING_REFUSALS.keys() | HEDGE_REFUSALS.keys()
+
+
+def test_every_code_of_the_gateway_is_in_the_table() -> None:
+    text = sources("gateway")
+    used = set(re.findall(r'GatewayError\(\s*\d+,\s*"(\w+)"', text)) | set(re.findall(r'code="(\w+)"', text))
+    assert used
+    assert used <= REFUSALS.keys()
+
+
+@pytest.mark.parametrize("reason", ["price_ran", "not_filled", "price_through_stop", "stale_price", "opposite_signal", ""])
+def test_a_trade_that_ends_unfilled_is_told_for_any_reason(reason: str) -> None:
+    refusal = ended_unfilled(reason)
+    assert refusal.code == reason
+    assert refusal.message
+    assert refusal.suggestions
+    assert "$" not in refusal.message
