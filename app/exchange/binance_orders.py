@@ -30,7 +30,7 @@ from app.exchange.errors import ExchangeError, NotExecuted, OrderRefused, Outcom
 from app.exchange.ledger import Ledger
 
 _FIRST_ASKS_S = (0.1, 0.2, 0.5, 1.0, 2.0)
-_GIVE_UP_AFTER_S = 10.0  # beyond the time at which absence would be believed
+_GIVE_UP_AFTER_S = 10.0  # of asking, beyond the time at which absence would be believed
 
 
 def _is_protective(order: Order) -> bool:
@@ -108,9 +108,10 @@ class OrderDesk:
 
     def _pauses(self, sure_at: float) -> Iterator[float]:
         """Waits between questions, one of which is asked just when absence becomes sure; ends when it is time to give up."""
+        give_up_at = max(sure_at, self._clock.monotonic()) + _GIVE_UP_AFTER_S
         for pause in chain(_FIRST_ASKS_S, repeat(_FIRST_ASKS_S[-1])):
             now = self._clock.monotonic()
-            if now >= sure_at + _GIVE_UP_AFTER_S:
+            if now >= give_up_at:
                 return
             yield min(pause, sure_at - now) if now < sure_at else pause
 
@@ -163,16 +164,16 @@ class OrderDesk:
                 reply = await self._rest.call(CANCEL, {"symbol": symbol, "origClientOrderId": client_id}, Priority.PROTECTIVE)
                 # the reply names the cancellation's own id in clientOrderId on some accounts
                 return self._ledger.record(plain_state({**reply, "clientOrderId": client_id}))
-            await self._rest.call(CANCEL_ALGO, {"clientAlgoId": client_id}, Priority.PROTECTIVE)
+            reply = await self._rest.call(CANCEL_ALGO, {"clientAlgoId": client_id}, Priority.PROTECTIVE)
+            return self._canceled_algo(client_id) if str(reply["code"]) == "200" else None
         except OutcomeUnknown:
             return None
         except OrderRefused as error:
             if error.code in (UNKNOWN_ORDER, STOP_IS_TRIGGERING):
                 return None
             raise
-        except (KeyError, ValueError, ArithmeticError):  # a reply without the executed quantity
+        except (KeyError, ValueError, ArithmeticError):  # a reply that does not say what was executed
             return None
-        return self._canceled_algo(client_id)
 
     def _canceled_algo(self, client_id: str) -> OrderState | None:
         """Binance cancels an algo order only before its trigger, so it executed nothing; its reply says no more than yes."""
