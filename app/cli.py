@@ -204,6 +204,21 @@ def operator(
     raise typer.Exit(asyncio.run(send_command(_required(settings.redis.inbox_url, "inbox_url"), command, SystemClock())))
 
 
+@app.command()
+def settings(
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="As the table in docs/settings.md.")] = False,
+) -> None:
+    """Every setting, its environment variable and its value in force (secrets are not shown)."""
+    from app.settings_table import markdown, rows
+
+    tree = load_settings()
+    if as_markdown:
+        typer.echo(markdown(tree), nl=False)
+        return
+    for row in rows(tree):
+        typer.echo(f"{row.variable:<50} {row.value}")
+
+
 def _register_simulator() -> None:
     from app.simulator.server import simulator_command
 
