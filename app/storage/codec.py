@@ -26,3 +26,9 @@ def load(kind: type[Record], text: str) -> Record:
     """Raises ValueError for text ``dump`` did not write."""
     record: Record = _adapter(cast(Hashable, kind)).validate_json(text)
     return record
+
+
+def plain(value: object) -> dict[str, Any]:
+    """The record as plain JSON, for whoever shows it."""
+    record: dict[str, Any] = _adapter(cast(Hashable, type(value))).dump_python(value, mode="json")
+    return record

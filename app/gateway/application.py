@@ -1,0 +1,24 @@
+"""The gateway as an ASGI application."""
+
+from fastapi import FastAPI
+
+from app.bus.port import Inbox
+from app.clock import Clock
+from app.gateway import failures, health, trades, webhook
+from app.gateway.config import GatewayConfig
+from app.gateway.security import Doorkeeper
+from app.storage.sqlite import JournalReader
+
+
+def create_app(config: GatewayConfig, inbox: Inbox, reader: JournalReader, clock: Clock) -> FastAPI:
+    app = FastAPI(
+        title="QuantCloud Matrix gateway",
+        description="Takes TradingView alerts, makes them durable, and tells what became of them.",
+        redirect_slashes=False,  # a redirect would repeat the address, token and all
+    )
+    failures.install(app)
+    doorkeeper = Doorkeeper(config.token, required=config.auth_required)
+    app.include_router(webhook.routes(webhook.Webhook(config, inbox, clock, doorkeeper)))
+    app.include_router(trades.routes(reader, doorkeeper))
+    app.include_router(health.routes(inbox, config.max_feed_age_ms))
+    return app

@@ -1,0 +1,34 @@
+"""What the gateway must be told. Bad combinations cannot be built."""
+
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+SHORTEST_TOKEN = 16
+
+
+class BadGatewayConfig(ValueError):
+    """One line: which setting, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayConfig:
+    """``reply_within_s`` counts from the request's arrival: TradingView hangs up after 3 s. A feed older than
+    ``max_feed_age_ms`` is a problem to /health."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: SecretStr | None = None
+    auth_required: bool = True
+    reply_within_s: float = 2.3
+    max_body_bytes: int = 16_384
+    max_feed_age_ms: int = 5_000
+
+    def __post_init__(self) -> None:
+        length = len(self.token.get_secret_value()) if self.token else 0
+        if self.auth_required and self.token is None:
+            raise BadGatewayConfig("auth.token is not set: set QC_AUTH__TOKEN (or auth.required = false for this machine alone)")
+        if self.token is not None and length < SHORTEST_TOKEN:
+            raise BadGatewayConfig(f"auth.token has {length} characters: use at least {SHORTEST_TOKEN}, hard to guess")
+        if not 0 < self.reply_within_s <= 2.5:
+            raise BadGatewayConfig(f"gateway.reply_within_s is {self.reply_within_s}: it must be above 0 and at most 2.5")

@@ -1,0 +1,174 @@
+"""POST /webhook: authenticate, parse, make durable, and answer before TradingView hangs up.
+
+2xx means the alert is in the inbox (or was already); a 503 means it is not, and TradingView sends it again.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+
+from app.bus.port import AlertEnvelope, BusUnavailable, Inbox, Json
+from app.clock import Clock
+from app.domain.plan import trade_id_for
+from app.domain.signal import Alert, alert_key, parse_alert
+from app.domain.verdict import Refusal
+from app.gateway.config import GatewayConfig
+from app.gateway.failures import Failure, GatewayError, answer, refused
+from app.gateway.security import Doorkeeper, body_token
+
+log = structlog.get_logger(__name__)
+
+_BODY_WITHIN_S = 1.0
+_ALERT_SCHEMA = {
+    "type": "object",
+    "required": ["symbol", "side"],
+    "properties": {
+        "symbol": {"type": "string", "description": "any spelling TradingView knows", "examples": ["BTCUSDT.P"]},
+        "side": {"type": "string", "description": "BUY, SELL or CLOSE (also long, short, exit); aliases: signal, action"},
+        "qty": {"description": "may only lower the size the server computes"},
+        "sl": {"description": "believed when on the losing side and 0.1 to 3 % away"},
+        "tp1": {"description": "recorded, not used"},
+        "price": {"description": "the chart's price, when its levels are not the perpetual's"},
+        "ob_top": {"description": "order block, upper edge"},
+        "ob_bottom": {"description": "order block, lower edge"},
+        "atr14": {"description": "recorded, not used"},
+        "tf": {"type": "string"},
+        "bar_time": {"description": "Unix milliseconds or ISO-8601: when the signal's bar opened"},
+        "trail": {"type": "string", "examples": ["AI_SUPERTREND"]},
+        "id": {"type": "string", "description": "makes repeated deliveries one alert"},
+        "token": {"type": "string", "format": "password"},
+    },
+}
+
+
+class Placed(BaseModel):
+    """``status``: trade placed (with ``details``: entry_order, sl_order, tp1_order), accepted, or duplicate (of ``id``)."""
+
+    status: str
+    id: str
+    details: dict[str, Any] | None = None
+
+
+DOCUMENTED: dict[str, Any] = {
+    "response_model": Placed,
+    "responses": {
+        400: {"model": Failure, "description": "The body is not an alert."},
+        401: {"model": Failure, "description": "No valid token."},
+        413: {"model": Failure, "description": "The body is too large."},
+        422: {"model": Failure, "description": "The alert is refused; ``code`` says why."},
+        503: {"model": Failure, "description": "Not taken: send it again."},
+    },
+    "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {"schema": _ALERT_SCHEMA}}}},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One delivery from arrival to answer."""
+
+    config: GatewayConfig
+    inbox: Inbox
+    clock: Clock
+    doorkeeper: Doorkeeper
+
+    async def take(self, request: Request, path_token: str | None) -> JSONResponse:
+        received_at, received_ms = self.clock.monotonic(), self.clock.wall_ms()
+        body = await read_body(request, self.config.max_body_bytes)
+        self._authenticate(request, path_token, body)
+        parsed = parse_alert(body)
+        if isinstance(parsed, Refusal):
+            log.info("alert_not_taken", code=parsed.code, bytes=len(body))
+            raise refused(parsed)
+        envelope = envelope_for(parsed, body, received_ms, received_at)
+        first = await self._enqueue(envelope)
+        if first is not None:
+            log.info("alert_repeated", id=first)
+            return answer(200, {"status": "duplicate", "id": first})
+        log.info("alert_accepted", id=envelope.alert_id, symbol=parsed.symbol, action=parsed.action.value)
+        return await self._answer(envelope)
+
+    def _authenticate(self, request: Request, path_token: str | None, body: bytes) -> None:
+        in_body = body_token(body)
+        if self.doorkeeper.admits(request.headers, (path_token, in_body)):
+            return
+        log.warning("webhook_refused", reason="token")
+        suggestions = ["put the token in the address (/webhook/TOKEN) or in the alert's JSON, field token"]
+        if path_token is None and in_body is None:
+            suggestions.append("a token inside a body that is not valid JSON cannot be read")
+        raise GatewayError(401, "unauthorized", "no valid token came with the alert", suggestions)
+
+    async def _enqueue(self, envelope: AlertEnvelope) -> str | None:
+        try:
+            async with asyncio.timeout(self._remaining(envelope)):
+                return await self.inbox.put(envelope)
+        except (BusUnavailable, TimeoutError) as error:
+            log.error("inbox_unavailable", id=envelope.alert_id, error=str(error))
+            hint = "TradingView sends it again by itself; from elsewhere, send it again"
+            raise GatewayError(503, "inbox_unavailable", "the alert could not be stored and was not taken", [hint]) from error
+
+    async def _answer(self, envelope: AlertEnvelope) -> JSONResponse:
+        """The trader's word if it comes in time. From here on the alert is durable: whatever fails, it is accepted."""
+        reply = None
+        remaining = self._remaining(envelope)
+        try:
+            async with asyncio.timeout(remaining):
+                reply = await self.inbox.wait_reply(envelope.alert_id, remaining)
+        except TimeoutError:
+            log.info("reply_late", id=envelope.alert_id)
+        except BusUnavailable as error:
+            log.warning("reply_unreadable", id=envelope.alert_id, error=str(error))
+        return as_answer(reply or {"status": "accepted"}, envelope.alert_id)
+
+    def _remaining(self, envelope: AlertEnvelope) -> float:
+        return max(0.0, self.config.reply_within_s - (self.clock.monotonic() - envelope.received_at))
+
+
+def as_answer(reply: Json, alert_id: str) -> JSONResponse:
+    """The reply as the trader gave it, without its ``http_status``. Never a 5xx: the alert was taken and must not come again."""
+    content: dict[str, Any] = {**reply}
+    http_status = content.pop("http_status", 200)
+    content.setdefault("id", alert_id)
+    well_formed = isinstance(http_status, int) and 200 <= http_status < 500
+    return answer(http_status if well_formed else 200, content)
+
+
+def envelope_for(alert: Alert, body: bytes, received_ms: int, received_at: float) -> AlertEnvelope:
+    key, key_ttl_s = alert_key(alert, body)
+    envelope = AlertEnvelope("", key, key_ttl_s, alert.to_json(), received_ms, received_at)
+    return replace(envelope, alert_id=trade_id_for(envelope.lasting_key))
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The raw body, whatever its type. Raises GatewayError when it is too large or too slow."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_BODY_WITHIN_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise GatewayError(413, "body_too_large", f"the body is larger than {limit} bytes", ["send the alert alone"])
+    except (TimeoutError, ClientDisconnect) as error:
+        raise GatewayError(408, "body_incomplete", "the body did not arrive in time", ["send it again"]) from error
+    return bytes(body)
+
+
+def routes(webhook: Webhook) -> APIRouter:
+    router = APIRouter(tags=["alerts"])
+
+    @router.post("/webhook", **DOCUMENTED)
+    async def take_alert(request: Request) -> JSONResponse:
+        """An alert, its token in the body. Any content type."""
+        return await webhook.take(request, None)
+
+    @router.post("/webhook/{token}", **DOCUMENTED)
+    async def take_alert_by_path(request: Request, token: str) -> JSONResponse:
+        """The same, the token in the address."""
+        return await webhook.take(request, token)
+
+    return router

@@ -1,0 +1,84 @@
+"""A gateway as it runs: uvicorn on a socket, a real Redis behind it, the journal's file beside it."""
+
+import asyncio
+import io
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from app.bus.embedded import EmbeddedRedis
+from app.bus.port import InboxItem
+from app.bus.redis import RedisInbox
+from app.clock import SystemClock
+from app.gateway.config import GatewayConfig
+from app.gateway.server import run_gateway
+from app.storage.sqlite import JournalReader, SqliteJournal
+from app.telemetry.logging import configure_logging
+
+TOKEN = "correct-horse-battery-staple"
+PATIENCE = 5.0
+WELL = {"state": "ACTIVE", "exchange": "paper", "exchange_up": True, "feed_warm": True, "feed_age_ms": 80}
+
+
+@dataclass
+class GatewayWorld:
+    redis: EmbeddedRedis
+    inbox: RedisInbox  # the trader's end
+    journal: SqliteJournal
+    client: httpx.AsyncClient
+    log: io.StringIO
+    stop: asyncio.Event
+    serving: asyncio.Task[None]
+    traders: list[asyncio.Task[Any]] = field(default_factory=list)
+
+    async def post(self, body: str | bytes, *, token: str | None = TOKEN, **options: Any) -> httpx.Response:
+        path = "/webhook" if token is None else f"/webhook/{token}"
+        return await self.client.post(path, content=body, **options)
+
+    async def waiting(self) -> list[InboxItem]:
+        return list(await self.inbox.take(0))
+
+    def trader_replies(self, reply: Mapping[str, Any]) -> None:
+        """A trader that answers the next alert."""
+        self.traders.append(asyncio.create_task(self._reply_to_next(reply)))
+
+    async def _reply_to_next(self, reply: Mapping[str, Any]) -> None:
+        (item,) = await self.inbox.take(PATIENCE)
+        await self.inbox.reply(item.envelope.alert_id, reply)
+        await self.inbox.done(item)
+
+    def signal_redis(self, number: signal.Signals) -> None:
+        assert self.redis.pid is not None
+        os.kill(self.redis.pid, number)
+
+
+@asynccontextmanager
+async def gateway_world(directory: Path, **settings: Any) -> AsyncIterator[GatewayWorld]:
+    log = io.StringIO()
+    configure_logging("DEBUG", secrets=[SecretStr(TOKEN)], stream=log)
+    redis = EmbeddedRedis(directory / "redis", SystemClock())
+    await redis.start()
+    journal = SqliteJournal(directory / "journal.sqlite")
+    await journal.open()
+    inbox, gateway_inbox = RedisInbox(redis.url), RedisInbox(redis.url)
+    config = GatewayConfig(port=0, **{"token": SecretStr(TOKEN), "reply_within_s": 0.1} | settings)
+    stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
+    reader = JournalReader(directory / "journal.sqlite")
+    serving = asyncio.create_task(run_gateway(config, gateway_inbox, reader, SystemClock(), stop=stop, started=port.set_result))
+    base_url = f"http://127.0.0.1:{await asyncio.wait_for(port, PATIENCE)}"
+    try:
+        async with httpx.AsyncClient(base_url=base_url, timeout=PATIENCE) as client:
+            yield GatewayWorld(redis, inbox, journal, client, log, stop, serving)
+    finally:
+        stop.set()
+        await serving
+        for closing in (inbox, gateway_inbox, journal):
+            await closing.close()
+        await redis.stop()
