@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import structlog
 from pydantic import SecretStr
 
 from app.bus.embedded import EmbeddedRedis
@@ -61,7 +63,8 @@ class GatewayWorld:
 
 @asynccontextmanager
 async def gateway_world(directory: Path, **settings: Any) -> AsyncIterator[GatewayWorld]:
-    log = io.StringIO()
+    log, root = io.StringIO(), logging.getLogger()
+    handlers, level = list(root.handlers), root.level
     configure_logging("DEBUG", secrets=[SecretStr(TOKEN)], stream=log)
     redis = EmbeddedRedis(directory / "redis", SystemClock())
     await redis.start()
@@ -82,3 +85,6 @@ async def gateway_world(directory: Path, **settings: Any) -> AsyncIterator[Gatew
         for closing in (inbox, gateway_inbox, journal):
             await closing.close()
         await redis.stop()
+        root.handlers = handlers
+        root.setLevel(level)
+        structlog.reset_defaults()

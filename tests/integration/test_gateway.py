@@ -291,19 +291,19 @@ async def test_a_body_that_does_not_end_is_refused_in_time(world: GatewayWorld) 
     assert b"408" in status_line
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "http_status", "code"),
-    [
-        ("GET", "/", 404, "not_found"),
-        ("GET", "/webhook", 405, "method_not_allowed"),
-        ("PUT", f"/webhook/{TOKEN}", 405, "method_not_allowed"),
-        ("POST", "/webhook/", 404, "not_found"),
-        ("POST", f"/webhook/{TOKEN}/", 404, "not_found"),
-        ("DELETE", "/trades/x", 405, "method_not_allowed"),
-    ],
-)
-async def test_every_error_has_one_shape(world: GatewayWorld, method: str, path: str, http_status: int, code: str) -> None:
-    assert_failure(await world.client.request(method, path), http_status, code)
+WRONG_ADDRESSES = [
+    ("GET", "/", 404, "not_found"),
+    ("GET", "/webhook", 405, "method_not_allowed"),
+    ("PUT", f"/webhook/{TOKEN}", 405, "method_not_allowed"),
+    ("POST", "/webhook/", 404, "not_found"),
+    ("POST", f"/webhook/{TOKEN}/", 404, "not_found"),
+    ("DELETE", "/trades/x", 405, "method_not_allowed"),
+]
+
+
+async def test_every_error_has_one_shape(world: GatewayWorld) -> None:
+    for method, path, http_status, code in WRONG_ADDRESSES:
+        assert_failure(await world.client.request(method, path), http_status, code)
 
 
 async def test_the_interface_is_documented(world: GatewayWorld) -> None:
@@ -410,30 +410,29 @@ def test_a_journal_that_is_not_there_yet_is_a_503(open_gateway: httpx.Client) ->
 # --- health -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("beat", "problem"),
-    [
-        (WELL, None),
-        (WELL | {"feed_age_ms": 5_000}, None),
-        (None, "no sign for 5 s"),
-        (WELL | {"state": "REDUCING"}, "REDUCING"),
-        (WELL | {"state": "HALTED"}, "HALTED"),
-        (WELL | {"exchange_up": False}, "does not reach the exchange"),
-        (WELL | {"feed_age_ms": None}, "no market price"),
-        (WELL | {"feed_age_ms": 5_001}, "5001 ms old"),
-        (WELL | {"feed_warm": False}, "warming up"),
-        ({}, "in an unknown state"),
-    ],
-)
-async def test_health_tells_the_truth(world: GatewayWorld, beat: dict[str, Any] | None, problem: str | None) -> None:
-    if beat is not None:
-        await world.inbox.beat("trader", beat)
-    answer = await world.client.get("/health")
-    health = answer.json()
-    assert (answer.status_code, health["status"]) == ((200, "ok") if problem is None else (503, "unwell"))
-    assert health["inbox"] == "ok"
-    assert health["trader"] == beat
-    assert (health["problems"] == []) if problem is None else (problem in health["problems"][0])
+BEATS: list[tuple[dict[str, Any] | None, str | None]] = [
+    (None, "no sign for 5 s"),
+    (WELL, None),
+    (WELL | {"feed_age_ms": 5_000}, None),
+    (WELL | {"state": "REDUCING"}, "REDUCING"),
+    (WELL | {"state": "HALTED"}, "HALTED"),
+    (WELL | {"exchange_up": False}, "does not reach the exchange"),
+    (WELL | {"feed_age_ms": None}, "no market price"),
+    (WELL | {"feed_age_ms": 5_001}, "5001 ms old"),
+    (WELL | {"feed_warm": False}, "warming up"),
+    ({}, "in an unknown state"),
+]
+
+
+async def test_health_tells_the_truth(world: GatewayWorld) -> None:
+    for beat, problem in BEATS:
+        if beat is not None:
+            await world.inbox.beat("trader", beat)
+        answer = await world.client.get("/health")
+        health = answer.json()
+        assert (answer.status_code, health["status"]) == ((200, "ok") if problem is None else (503, "unwell")), beat
+        assert (health["inbox"], health["trader"]) == ("ok", beat)
+        assert (health["problems"] == []) if problem is None else (problem in health["problems"][0])
 
 
 async def test_health_says_when_the_inbox_is_gone(world: GatewayWorld) -> None:
