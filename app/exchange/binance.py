@@ -78,9 +78,10 @@ class BinanceExchange:
     async def connect(self) -> None:
         await self._rest.open()
         try:
-            await self._rest.sync_clock()
-            self._read_exchange_info(await self._rest.read(EXCHANGE_INFO))
-            _check_account(await self._rest.read(ACCOUNT_CONFIG))
+            with parse.understood(f"exchange.rest_url {self._config.rest_url}"):
+                await self._rest.sync_clock()
+                self._read_exchange_info(await self._rest.read(EXCHANGE_INFO))
+                _check_account(await self._rest.read(ACCOUNT_CONFIG))
             await self._check_trading()
             self._translator.wallet_balance = (await self.account()).wallet_balance
             await asyncio.gather(*(self.open_orders(symbol) for symbol in self._config.symbols))
@@ -161,14 +162,17 @@ class BinanceExchange:
         return await self._queries.account()
 
     async def quote(self, symbol: str) -> Quote:
-        return parse.quote(await self._rest.read(BOOK_TICKER, {"symbol": symbol}))
+        with parse.understood("quote"):
+            return parse.quote(await self._rest.read(BOOK_TICKER, {"symbol": symbol}))
 
     async def mark_price(self, symbol: str) -> MarkPrice:
-        return parse.mark_price(await self._rest.read(PREMIUM_INDEX, {"symbol": symbol}))
+        with parse.understood("mark price"):
+            return parse.mark_price(await self._rest.read(PREMIUM_INDEX, {"symbol": symbol}))
 
     async def commission_rates(self, symbol: str) -> CommissionRates:
         rates = await self._rest.read(COMMISSION, {"symbol": symbol})
-        return CommissionRates(parse.decimal(rates["makerCommissionRate"]), parse.decimal(rates["takerCommissionRate"]))
+        with parse.understood("commission rates"):
+            return CommissionRates(parse.decimal(rates["makerCommissionRate"]), parse.decimal(rates["takerCommissionRate"]))
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         await self._rest.call(LEVERAGE, {"symbol": symbol, "leverage": leverage})
@@ -247,7 +251,12 @@ class BinanceExchange:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a task of the exchange adapter failed", exc_info=error)
 
 
 def _check_account(config: Json) -> None:

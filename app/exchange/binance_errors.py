@@ -61,7 +61,9 @@ def error_from(answer: Answer, raised: Exception, endpoint: str) -> ExchangeErro
 
 def _without_answer(raised: Exception, endpoint: str) -> ExchangeError:
     cause = raised.__cause__
-    if isinstance(cause, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, socket.gaierror)):
+    if isinstance(raised, ccxt.AuthenticationError):
+        return NotPermitted("exchange.api_key, exchange.api_secret: one of them is empty; set both")
+    if isinstance(cause, (aiohttp.InvalidURL, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, socket.gaierror)):
         return NotExecuted(f"{endpoint}: no connection to the exchange; check exchange.rest_url and the network")
     return OutcomeUnknown(f"{endpoint}: no answer ({type(cause or raised).__name__})")
 

@@ -31,7 +31,7 @@ class EventTranslator:
         self.wallet_balance = Decimal(0)
 
     def translate(self, message: Json) -> list[ExchangeEvent]:
-        """Raises KeyError, ValueError or ArithmeticError for a message that is not as documented."""
+        """Raises one of ``binance_parse.UNREADABLE`` for a message that is not as documented."""
         order = message.get("o")
         if isinstance(order, dict) and order.get("st", message.get("st")) == _COIN_MARGINED:
             return []

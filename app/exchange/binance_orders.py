@@ -9,10 +9,21 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, repeat
+from typing import TypeGuard
 
 from app.clock import Clock
 from app.domain.orders import LimitOrder, Order, OrderKind, OrderState, OrderStatus, StopOrder, TimeInForce
-from app.exchange.binance_parse import ZERO, Json, Params, algo_state, child_order_id, order_params, plain_state
+from app.exchange.binance_parse import (
+    UNREADABLE,
+    ZERO,
+    Json,
+    Params,
+    algo_state,
+    child_order_id,
+    order_params,
+    plain_state,
+    understood,
+)
 from app.exchange.binance_rest import (
     CANCEL,
     CANCEL_ALGO,
@@ -37,9 +48,10 @@ def _is_protective(order: Order) -> bool:
     return isinstance(order, StopOrder) or order.reduce_only
 
 
-def _comes_to_rest(order: Order) -> bool:
-    """Whether OPEN is an answer to its placing; a market or IOC order's outcome is final."""
-    return isinstance(order, StopOrder) or (isinstance(order, LimitOrder) and order.time_in_force is not TimeInForce.IOC)
+def _is_settled(state: OrderState | None, order: Order) -> TypeGuard[OrderState]:
+    """Whether this answers what became of its placing: a market or IOC order is soon over, others may rest."""
+    may_rest = isinstance(order, StopOrder) or (isinstance(order, LimitOrder) and order.time_in_force is not TimeInForce.IOC)
+    return state is not None and (may_rest or state.status.is_final)
 
 
 class OrderDesk:
@@ -73,7 +85,7 @@ class OrderDesk:
         reply = await self._rest.call(endpoint, order_params(order), priority)
         try:
             return self._read_reply(order.kind, reply)
-        except (KeyError, ValueError, ArithmeticError) as error:
+        except UNREADABLE as error:
             raise OutcomeUnknown(f"{endpoint.method}: the answer lacks what it should carry ({error!r})") from None
 
     def _read_reply(self, kind: OrderKind, reply: Json) -> OrderState:
@@ -89,12 +101,11 @@ class OrderDesk:
         heard = self._ledger.changes(order.client_id)
         try:
             for pause in self._pauses(sure_at):
-                state = self._ledger.state(order.client_id)
-                if state is not None and (state.status.is_final or _comes_to_rest(order)):
+                if _is_settled(state := self._ledger.state(order.client_id), order):
                     return state
                 asked_at = self._clock.monotonic()
                 state, was_answered = await self._ask(order.symbol, order.client_id, order.kind)
-                if state is not None and (state.status.is_final or _comes_to_rest(order)):
+                if _is_settled(state, order):
                     return state
                 if was_answered and state is None and asked_at >= sure_at and not surely_exists:
                     raise NotExecuted(f"{order.client_id}: the exchange does not have it, {error}", error.code)
@@ -172,7 +183,7 @@ class OrderDesk:
             if error.code in (UNKNOWN_ORDER, STOP_IS_TRIGGERING):
                 return None
             raise
-        except (KeyError, ValueError, ArithmeticError):  # a reply that does not say what was executed
+        except UNREADABLE:  # a reply that does not say what was executed
             return None
 
     def _canceled_algo(self, client_id: str) -> OrderState | None:
@@ -186,8 +197,12 @@ class OrderDesk:
 
     async def find(self, symbol: str, client_id: str, kind: OrderKind) -> OrderState | None:
         """See ``Exchange.find``."""
-        if kind is OrderKind.ALGO:
-            return await self._find_algo(client_id)
+        with understood(client_id):
+            if kind is OrderKind.ALGO:
+                return await self._find_algo(client_id)
+            return await self._find_plain(symbol, client_id)
+
+    async def _find_plain(self, symbol: str, client_id: str) -> OrderState | None:
         order = await self._look_up(FIND, {"symbol": symbol, "origClientOrderId": client_id})
         if order is None:
             return None

@@ -3,7 +3,8 @@
 REST answers use long names, stream events one letter each (Binance's own, as in its user data stream page).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -21,11 +22,13 @@ from app.domain.orders import (
     Position,
     StopOrder,
 )
+from app.exchange.errors import NotExecuted
 from app.exchange.ledger import with_child
 
 Json = Mapping[str, Any]
 Params = dict[str, str | int]
 ZERO = Decimal(0)
+UNREADABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)  # what reading an undocumented answer raises
 
 _PLAIN_STATUS = {
     "NEW": OrderStatus.OPEN,
@@ -47,6 +50,15 @@ _ALGO_STATUS = {
     "REJECTED": OrderStatus.REJECTED,
     "EXPIRED": OrderStatus.EXPIRED,
 }
+
+
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Reading an answer to a question: one that is not as documented is as good as none."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise NotExecuted(f"{what}: Binance's answer is not as documented ({error!r})") from None
 
 
 def decimal(value: object) -> Decimal:

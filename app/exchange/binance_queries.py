@@ -15,6 +15,7 @@ from app.exchange.binance_parse import (
     quote,
     rest_fill,
     rest_position,
+    understood,
 )
 from app.exchange.binance_rest import (
     ACCOUNT,
@@ -51,12 +52,15 @@ class AccountQueries:
             self._rest.read(OPEN_ORDERS, {"symbol": symbol}, Priority.PROTECTIVE),
             self._rest.read(OPEN_ALGOS, {"symbol": symbol}, Priority.PROTECTIVE),
         )
-        return await self._states(plain, algos)
+        with understood("open orders"):
+            states = await self._states(plain, algos)
+        return [state for state in states if not state.status.is_final]  # the stream may be ahead of the list
 
     async def orders_since(self, symbol: str, since_ms: int) -> list[OrderState]:
         """See ``Exchange.orders_since``."""
-        plain, algos = await self._history(symbol, since_ms)
-        return await self._states(plain, [a for a in algos if int(a["createTime"]) >= since_ms])
+        with understood("orders"):
+            plain, algos = await self._history(symbol, since_ms)
+            return await self._states(plain, algos)
 
     async def _history(self, symbol: str, since_ms: int) -> tuple[list[Json], list[Json]]:
         return await asyncio.gather(
@@ -92,11 +96,12 @@ class AccountQueries:
 
     async def fills_since(self, symbol: str, since_ms: int) -> list[Fill]:
         """See ``Exchange.fills_since``. Trades bear order numbers only: the orders are read for their client ids."""
-        trades = await self._collect(USER_TRADES, symbol, since_ms, "fromId", "id")
-        unnamed = {int(t["orderId"]) for t in trades if self._ledger.client_id_of(int(t["orderId"])) is None}
-        if unnamed:
-            await self._name_orders(symbol, since_ms, unnamed)
-        fills = [rest_fill(trade, self._ledger.client_id_of(int(trade["orderId"])) or "") for trade in trades]
+        with understood("trades"):
+            trades = await self._collect(USER_TRADES, symbol, since_ms, "fromId", "id")
+            unnamed = {int(t["orderId"]) for t in trades if self._ledger.client_id_of(int(t["orderId"])) is None}
+            if unnamed:
+                await self._name_orders(symbol, since_ms, unnamed)
+            fills = [rest_fill(trade, self._ledger.client_id_of(int(trade["orderId"])) or "") for trade in trades]
         return sorted(fills, key=lambda fill: (fill.time_ms, fill.venue_trade_id))
 
     async def _name_orders(self, symbol: str, since_ms: int, unnamed: set[int]) -> None:
@@ -144,16 +149,18 @@ class AccountQueries:
     async def account(self) -> Account:
         """See ``Exchange.account``. USDT only; Binance also lists empty positions where orders rest."""
         account, positions = await asyncio.gather(self._rest.read(ACCOUNT), self._rest.read(POSITIONS))
-        usdt: Json = next((asset for asset in account["assets"] if asset["asset"] == "USDT"), {})
-        return Account(
-            wallet_balance=decimal(usdt.get("walletBalance")),
-            available_balance=decimal(usdt.get("availableBalance")),
-            unrealized_pnl=decimal(usdt.get("unrealizedProfit")),
-            positions=tuple(rest_position(p) for p in positions if decimal(p["positionAmt"])),
-        )
+        with understood("account"):
+            usdt: Json = next((asset for asset in account["assets"] if asset["asset"] == "USDT"), {})
+            return Account(
+                wallet_balance=decimal(usdt.get("walletBalance")),
+                available_balance=decimal(usdt.get("availableBalance")),
+                unrealized_pnl=decimal(usdt.get("unrealizedProfit")),
+                positions=tuple(rest_position(p) for p in positions if decimal(p["positionAmt"])),
+            )
 
     async def funding_paid_since(self, symbol: str, since_ms: int) -> list[tuple[int, Decimal]]:
         """See ``Exchange.funding_paid_since``."""
         params: Params = {"symbol": symbol, "incomeType": "FUNDING_FEE", "startTime": since_ms, "limit": _PAGE}
         rows: list[Json] = await self._rest.read(INCOME, params)
-        return sorted((int(row["time"]), -decimal(row["income"])) for row in rows)
+        with understood("funding"):
+            return sorted((int(row["time"]), -decimal(row["income"])) for row in rows)

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from app.clock import Clock
-from app.exchange.binance_parse import Json
+from app.exchange.binance_parse import UNREADABLE, Json, understood
 from app.exchange.binance_rest import KEEP_LISTEN_KEY, NEW_LISTEN_KEY, BinanceRest
 from app.exchange.budget import Priority
 from app.exchange.codes import LISTEN_KEY_GONE
@@ -24,11 +24,12 @@ _log = logging.getLogger(__name__)
 _KEEP_KEY_S = 20 * 60  # it lives for 60 minutes
 _RETRY_KEEP_S = 60
 _PING_S = 15.0  # a socket whose peer does not answer a ping within half of it is dead
+_OPEN_S, _CLOSE_S = 10.0, 1.0
 _BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class PrivateStream:
-    """``deliver`` gets each message; when it raises KeyError, ValueError or ArithmeticError the stream is begun anew.
+    """``deliver`` gets each message; when it raises one of ``UNREADABLE`` the stream is begun anew.
     ``up`` and ``down`` are called in turn, ``up`` first."""
 
     def __init__(
@@ -56,10 +57,7 @@ class PrivateStream:
 
     async def start(self) -> None:
         """Returns with the stream up. Raises ExchangeError."""
-        try:
-            socket = await self._connect()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise NotExecuted(f"no private stream ({type(error).__name__}); check exchange.stream_url and the network") from None
+        socket = await self._connect()
         self._tasks = [asyncio.create_task(self._run(socket)), asyncio.create_task(self._keep_key())]
 
     async def close(self) -> None:
@@ -77,12 +75,16 @@ class PrivateStream:
             await self._socket.close()
 
     async def _connect(self) -> aiohttp.ClientWebSocketResponse:
-        reply = await self._rest.call(NEW_LISTEN_KEY, priority=Priority.PROTECTIVE)
-        return await self._rest.session.ws_connect(
-            f"{self._url}/private/ws?listenKey={reply['listenKey']}",
-            heartbeat=_PING_S,
-            timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
-        )
+        reply = await self._rest.read(NEW_LISTEN_KEY, priority=Priority.PROTECTIVE)
+        with understood("listen key"):
+            url = f"{self._url}/private/ws?listenKey={reply['listenKey']}"
+        try:
+            async with asyncio.timeout(_OPEN_S):
+                return await self._rest.session.ws_connect(
+                    url, heartbeat=_PING_S, timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_S)
+                )
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise NotExecuted(f"no private stream ({type(error).__name__}); check exchange.stream_url and the network") from None
 
     async def _run(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         while True:
@@ -100,11 +102,8 @@ class PrivateStream:
         while True:
             try:
                 return await self._connect()
-            except (ExchangeError, aiohttp.ClientError, TimeoutError) as error:
-                _log.warning(
-                    "private stream cannot be reopened yet: %s",
-                    error if isinstance(error, ExchangeError) else type(error).__name__,
-                )
+            except ExchangeError as error:
+                _log.warning("private stream cannot be reopened yet: %s", error)
             await self._clock.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
             attempt += 1
 
@@ -118,7 +117,7 @@ class PrivateStream:
                 if message.get("e") == "listenKeyExpired":
                     return "the listen key expired"
                 self._deliver(message)
-            except (KeyError, ValueError, ArithmeticError, AttributeError) as error:
+            except UNREADABLE as error:
                 return f"an event could not be read ({error!r})"
         return self._restart_reason or "the connection was lost"
 

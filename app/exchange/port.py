@@ -70,7 +70,7 @@ class Exchange(Protocol):
         """(time, USDT paid: negative when received) of each funding settlement."""
 
     def events(self) -> AsyncIterator[ExchangeEvent]:
-        """The private stream, from ``connect`` on. Ends on ``close``. One consumer."""
+        """The private stream, from ``connect`` on, beginning with StreamUp. Ends on ``close``. One consumer."""
 
 
 class MarketHistory(Protocol):

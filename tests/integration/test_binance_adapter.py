@@ -40,6 +40,7 @@ from app.simulator.venue import Tick
 BTC = "BTCUSDT"
 D = Decimal
 ORDER, ALGO = "/fapi/v1/order", "/fapi/v1/algoOrder"
+JSON = {"Content-Type": "application/json"}
 UNKNOWN_503 = code(-1000, "Unknown error, please check your request or try again later.")
 
 
@@ -215,12 +216,11 @@ async def test_a_request_that_surely_failed_is_said_so_at_once(
 
 async def test_a_client_id_the_exchange_already_has_is_that_order(world: World, exchange: BinanceExchange) -> None:
     """Placed by a process that died before it could tell."""
-    other = await world.connect()
-    placed = await other.place(BID)
-    world.proxy.add(Fault("POST", ORDER, reaches=False, status=400, body=code(-4116, "ClientOrderId is duplicated.")))
-    fresh = await world.connect()
-    fresh._ledger.__init__()  # type: ignore[misc]  # it connected before the order was there
-    assert await fresh.place(BID) == placed
+    world.proxy.mute()
+    dead = await world.connect()
+    placed = await dead.place(BID)
+    assert replace(await exchange.place(BID), average_price=None) == placed
+    assert world.proxy.count("POST", ORDER) == 2
     assert len(world.venue.open_orders()) == 1
 
 
@@ -416,6 +416,20 @@ async def test_fills_of_another_process_are_named_by_its_orders(world: World, ex
     assert states == {ENTRY.client_id: OrderStatus.FILLED, STOP.client_id: OrderStatus.FILLED}
 
 
+async def test_long_histories_are_read_in_windows_and_pages(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.exchange.binance_queries._PAGE", 2)
+    exchange = await world.connect()
+    names = []
+    for attempt in range(7):
+        order = replace(ENTRY, client_id=cid(Purpose.TAKER, attempt), quantity=D("0.002"))
+        await exchange.place(order)
+        names.append(order.client_id)
+        world.venue.advance(world.venue.now_ms + (5 * 86_400_000 if attempt < 2 else 1_000))
+    fresh = await world.connect()
+    assert [fill.client_id for fill in await fresh.fills_since(BTC, START_MS)] == names
+    assert [state.client_id for state in await fresh.orders_since(BTC, START_MS)] == names
+
+
 # -- connecting ---------------------------------------------------------------------------------------------------------
 
 
@@ -428,8 +442,7 @@ async def test_fills_of_another_process_are_named_by_its_orders(world: World, ex
     ],
 )
 async def test_an_account_in_the_wrong_mode_is_refused(world: World, path: str, body: str, words: str) -> None:
-    headers = {"Content-Type": "application/json"}
-    world.proxy.add(Fault("GET", path, reaches=False, status=200, body=body, headers=headers))
+    world.proxy.add(Fault("GET", path, reaches=False, status=200, body=body, headers=JSON))
     with pytest.raises(NotPermitted, match=words) as refused:
         await world.connect()
     assert str(refused.value).startswith("account: ")
@@ -440,6 +453,7 @@ async def test_an_account_in_the_wrong_mode_is_refused(world: World, path: str, 
     [
         ({"api_key": SecretStr("wrong")}, "exchange.api_key"),
         ({"api_secret": SecretStr("wrong")}, "exchange.api_secret"),
+        ({"api_key": SecretStr("")}, "exchange.api_key, exchange.api_secret"),
     ],
 )
 async def test_a_wrong_key_names_the_setting(world: World, changes: dict[str, object], setting: str) -> None:
@@ -460,6 +474,18 @@ async def test_a_key_that_may_only_read_is_refused_at_the_start(world: World) ->
 async def test_a_symbol_that_is_not_listed_is_named(world: World) -> None:
     with pytest.raises(UnknownSymbol, match="NOPEUSDT"):
         await world.connect(symbols=("BTCUSDT", "NOPEUSDT"))
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "http://"])
+async def test_an_address_that_is_none_names_the_setting(world: World, url: str) -> None:
+    with pytest.raises(NotExecuted, match=r"exchange\.rest_url"):
+        await world.connect(rest_url=url)
+
+
+async def test_a_server_that_is_no_exchange_names_the_setting(world: World) -> None:
+    world.proxy.add(Fault("GET", "/fapi/v1/time", reaches=False, status=200, body='{"hello":"world"}', headers=JSON))
+    with pytest.raises(NotExecuted, match=r"exchange\.rest_url"):
+        await world.connect()
 
 
 @pytest.mark.parametrize("url", ["rest_url", "stream_url"])
