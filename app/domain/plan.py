@@ -32,7 +32,7 @@ class Purpose(StrEnum):
 
     @property
     def is_entry(self) -> bool:
-        return self in (Purpose.MAKER, Purpose.TAKER)
+        return self is Purpose.MAKER or self is Purpose.TAKER
 
     @property
     def is_target(self) -> bool:

@@ -8,12 +8,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from app.domain.orders import OrderStatus
+from app.domain.instrument import Side
+from app.domain.orders import Fill, OrderStatus
 from app.domain.plan import OrderName, Purpose
 from app.storage.port import Note, StoredTrade
 
 NAKED_LIMIT_MS = 1_000.0
 ESCALATION_LIMIT_MS = 2_500.0
+EXIT_LIMIT_MS = 3_500.0  # the market exit that ends an escalation leaves at 2.5 s and has a second to be filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,11 @@ def _naked(stored: StoredTrade) -> list[Breach]:
     escalated = bool(_notes(stored, "stop_escalated"))
     limit = ESCALATION_LIMIT_MS if escalated else NAKED_LIMIT_MS
     times = [float(note.data["naked_ms"]) for note in _notes(stored, "covered")]
-    return [Breach("I1", f"{ms:.0f} ms without a working stop") for ms in times if ms > limit]
+    to_the_end = [float(note.data["naked_ms"]) for note in _notes(stored, "closed_uncovered")]
+    return [
+        *(Breach("I1", f"{ms:.0f} ms without a working stop") for ms in times if ms > limit),
+        *(Breach("I1", f"{ms:.0f} ms without a working stop before it was closed") for ms in to_the_end if ms > EXIT_LIMIT_MS),
+    ]
 
 
 def _position_sums(stored: StoredTrade, positions: Mapping[str, Decimal]) -> list[Breach]:
@@ -97,6 +103,8 @@ def _risk(stored: StoredTrade) -> list[Breach]:
 def _intents(stored: StoredTrade) -> list[Breach]:
     """I7: every order the exchange knows follows from the plan, in leg and quantity."""
     breaches = []
+    sent = [str(note.data["client_id"]) for note in _notes(stored, "order_sent")]
+    breaches += [Breach("I7", f"{client_id} was sent twice") for client_id in sorted(set(sent)) if sent.count(client_id) > 1]
     limits = {0: stored.plan.quantity} | {i: hedge.max_quantity for i, hedge in enumerate(stored.plan.hedges, start=1)}
     for order in stored.orders:
         name = OrderName.parse(order.client_id)
@@ -104,4 +112,20 @@ def _intents(stored: StoredTrade) -> list[Breach]:
             breaches.append(Breach("I7", f"{order.client_id} is not an order of the plan"))
         elif order.quantity > limits[name.leg] and order.status is not OrderStatus.REJECTED:
             breaches.append(Breach("I7", f"{order.client_id}: {order.quantity} is more than planned ({limits[name.leg]})"))
+    for leg, (symbol, side) in _legs(stored).items():
+        bought = sum(
+            (f.quantity for f in stored.fills if _is_entry(f, stored) and f.symbol == symbol and f.side is side), Decimal(0)
+        )
+        if bought > limits[leg]:
+            breaches.append(Breach("I7", f"{symbol}: {bought} was entered, {limits[leg]} planned"))
     return breaches
+
+
+def _legs(stored: StoredTrade) -> dict[int, tuple[str, Side]]:
+    plan = stored.plan
+    return {0: (plan.symbol, plan.side)} | {i: (h.instrument.symbol, h.side) for i, h in enumerate(plan.hedges, start=1)}
+
+
+def _is_entry(fill: Fill, stored: StoredTrade) -> bool:
+    name = OrderName.parse(fill.client_id)
+    return name is not None and name.trade_id == stored.plan.trade_id and name.purpose.is_entry

@@ -151,7 +151,7 @@ class Desk:
         if live.received_at is not None:
             said["since_alert_ms"] = round((self._clock.monotonic() - live.received_at) * 1000, 3)
         live.milestones.setdefault(kind, said)
-        if kind == "covered":
+        if "naked_ms" in said:
             live.naked_ms.append(float(said["naked_ms"]))
         self._journal.append(Note(live.trade_id, kind, self._exchange_clock.now_ms(), self._clock.wall_ms(), said))
         self.on_milestone(live, kind, said)

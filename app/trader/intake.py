@@ -1,5 +1,6 @@
 """From an alert in the inbox to a trade on its way, or a named refusal: facts, rules, durable plan, entry."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from app.domain.instrument import Side
 from app.domain.orders import CommissionRates
 from app.domain.plan import Plan
 from app.domain.planning import ClosesOpposite, PlanIds, Planned, Refused, plan_trade
+from app.domain.refusals import refuse
 from app.domain.signal import Alert
 from app.domain.trade import new_trade
 from app.domain.trade.messages import ExitRequested, Tick
@@ -53,12 +55,22 @@ class Intake:
         self._account = account
         self._switches = switches
         self._clock = clock
+        self._one_at_a_time = asyncio.Lock()  # between deciding to open and having opened nothing else may be decided
         self.commissions: dict[str, CommissionRates] = {}
         self.reversals: dict[str, InboxItem] = {}  # live trade id → the alert that is to open once it is closed
 
     async def take(self, item: InboxItem) -> Reply | None:
+        async with self._one_at_a_time:
+            return await self._take(item)
+
+    async def _take(self, item: InboxItem) -> Reply | None:
         envelope = item.envelope
-        alert = Alert.from_json(envelope.body)
+        if await self._journal.alert(envelope.alert_id) is not None:
+            return {"status": "duplicate", "id": envelope.alert_id}  # redelivered: whatever it did, it did
+        try:
+            alert = Alert.from_json(envelope.body)
+        except ValueError as error:
+            return await self._refuse(item, refuse("bad_request"), str(error))
         await self._refresh_quotes(alert.symbol)
         outcome = plan_trade(
             alert,
@@ -105,6 +117,11 @@ class Intake:
         message = f"closes trade {live.trade_id}; opens nothing (exits.reverse_on_opposite is off)"
         await self._journal.refuse(self._record(item, "closed_opposite", message, verdicts))
         return {"status": "closing opposite trade", "id": item.envelope.alert_id, "closes": live.trade_id}
+
+    async def _refuse(self, item: InboxItem, refusal: Refusal, why: str) -> Reply:
+        await self._journal.refuse(self._record(item, refusal.code, why, ()))
+        log.warning("alert_unreadable", alert_id=item.envelope.alert_id, reason=why)
+        return refusal_reply(item.envelope.alert_id, refusal)
 
     def _record(self, item: InboxItem, code: str, message: str, verdicts: tuple[Verdict, ...]) -> AlertRecord:
         envelope = item.envelope

@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 QUIET_S = 1.0  # no fact about a trade's orders for this long: its sums should agree with the exchange
 QUOTE_MISSING_S = 2.0
+CONFIRM_S = 1.0  # fills and positions are read one after the other: a fill between them looks like a difference
 MISMATCHES_BEFORE_REPAIR = 2
 RETRY_S = 0.5
 
@@ -60,8 +61,10 @@ class Reconciler:
             ]
         said = frozenset(note.kind for note in stored.notes)
         reason = next((str(note.data["reason"]) for note in stored.notes if note.kind == "exit"), "")
-        trade = recover(plan, orders, fills, said, reason, lives, self._desk.now())
+        stops = [Decimal(note.data["stop"]) for note in stored.notes if note.kind in ("break_even", "trailed")]
+        trade = recover(plan, orders, fills, said, stops[-1] if stops else None, reason, lives, self._desk.now())
         live = LiveTrade(trade, plan.alert_id, received_at=None, opened_at=self._clock.monotonic())
+        live.replied = "protected" in said
         self._desk.add(live)
         for state in orders:
             if state.client_id in trade.orders:
@@ -125,6 +128,19 @@ class Reconciler:
             self._repairing.discard(key)
 
     async def _repair(self, live: LiveTrade, symbol: str) -> None:
+        first = await self._difference(live, symbol)
+        if first is None:
+            return
+        await self._clock.sleep(CONFIRM_S)
+        held = await self._difference(live, symbol)
+        if held is None or held != first:
+            return
+        log.error("reconciliation_mismatch", trade_id=live.trade_id, symbol=symbol, exchange=str(held))
+        self._desk.say(live, "reconciliation_mismatch", {"symbol": symbol, "exchange": held})
+        self._desk.tell(live.trade_id, PositionDiffers(symbol, held))
+
+    async def _difference(self, live: LiveTrade, symbol: str) -> Decimal | None:
+        """The exchange's signed position where, all fills and orders read, it is not the trade's; None where it is."""
         since_ms = live.trade.plan.created_ms
         for fill in await self._exchange.fills_since(symbol, since_ms):
             self._desk.fill_seen(fill)
@@ -133,13 +149,10 @@ class Reconciler:
         account = await self._exchange.account()
         self._account.read(account)
         leg = live.trade.leg_of(symbol)
-        if leg is None or not self._is_settled(live):
-            return
+        if leg is None or live.trade.closed or not self._is_settled(live):
+            return None
         held = next((p.quantity for p in account.positions if p.symbol == symbol), Decimal(0))
-        if held != live.trade.open_quantity(leg) * leg.side.sign:
-            log.error("reconciliation_mismatch", trade_id=live.trade_id, symbol=symbol, exchange=str(held))
-            self._desk.say(live, "reconciliation_mismatch", {"symbol": symbol, "exchange": held})
-            self._desk.tell(live.trade_id, PositionDiffers(symbol, held))
+        return held if held != live.trade.open_quantity(leg) * leg.side.sign else None
 
     def _is_settled(self, live: LiveTrade) -> bool:
         """Nothing that could explain a difference is under way: no order in flight, no entry or exit resting, no trigger."""

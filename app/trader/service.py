@@ -4,7 +4,7 @@ It is crash-only: what cannot be handled ends the process, and the next start re
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -14,15 +14,16 @@ from app.bus.port import BusUnavailable, Inbox, InboxItem, Lease, MarketBus
 from app.clock import Clock, ExchangeClock
 from app.domain.market import BarIndicators, MarketMessage, Quote
 from app.domain.orders import AccountUpdate, ExchangeEvent, Fill, OrderState, StreamDown, StreamUp
+from app.domain.refusals import refuse
 from app.domain.trade.messages import BarClosed, ExitRequested, QuoteSeen, StopBuying
-from app.exchange.errors import ExchangeError
+from app.exchange.errors import ExchangeError, NotExecuted, OutcomeUnknown
 from app.exchange.port import Exchange
-from app.storage.port import Journal, Note
+from app.storage.port import Journal, JournalUnavailable, Note
 from app.trader.account_state import AccountState
 from app.trader.accounting import account_for
 from app.trader.config import TraderConfig
 from app.trader.desk import Desk
-from app.trader.intake import Intake
+from app.trader.intake import Intake, refusal_reply
 from app.trader.live_trade import LiveTrade
 from app.trader.market_view import MarketState
 from app.trader.operator import UnknownCommand, parse_command
@@ -91,7 +92,6 @@ class Trader:
         self._market.absorb_all(await self._latest_market())
         self._account.read(await self._exchange.account())
         await self._reconciler.recover_trades(lives)
-        await self._prepare_symbols()
         log.info("trader_ready", mode=self._config.exchange_name, live_trades=len(self.desk.trades), starts=lives)
         loops = (self._events, self._market_feed, self._alerts, self._checks, self._keep_lease, self._heartbeat)
         async with asyncio.TaskGroup() as group:
@@ -128,11 +128,20 @@ class Trader:
     async def _prepare_symbols(self) -> None:
         """Isolated margin and leverage, only where flat and without orders; commission rates of the account."""
         for symbol in self._config.rules.symbols:
-            self._intake.commissions[symbol] = await self._exchange.commission_rates(symbol)
-            busy = symbol in self._account.positions or self.desk.owner_of(symbol) or await self._exchange.open_orders(symbol)
-            if not busy:
-                await self._exchange.set_isolated_margin(symbol)
-                await self._exchange.set_leverage(symbol, self._config.rules.sizing.leverage)
+            while True:
+                try:
+                    await self._prepare_symbol(symbol)
+                    break
+                except (NotExecuted, OutcomeUnknown) as error:
+                    log.warning("symbol_not_prepared", symbol=symbol, error=str(error))
+                    await self._clock.sleep(BUS_RETRY_S)
+
+    async def _prepare_symbol(self, symbol: str) -> None:
+        self._intake.commissions[symbol] = await self._exchange.commission_rates(symbol)
+        busy = symbol in self._account.positions or self.desk.owner_of(symbol) or await self._exchange.open_orders(symbol)
+        if not busy:
+            await self._exchange.set_isolated_margin(symbol)
+            await self._exchange.set_leverage(symbol, self._config.rules.sizing.leverage)
 
     # --- facts --------------------------------------------------------------------------------------------------------
 
@@ -182,22 +191,39 @@ class Trader:
     # --- alerts -------------------------------------------------------------------------------------------------------
 
     async def _alerts(self) -> None:
+        await self._prepare_symbols()
         while True:
             try:
-                for item in await self._inbox.take(TAKE_TIMEOUT_S):
+                for item in await self._take():
                     await self._handle(item)
             except BusUnavailable as error:
                 log.warning("inbox_unreachable", error=str(error))
                 await self._clock.sleep(BUS_RETRY_S)
 
+    async def _take(self) -> Sequence[InboxItem]:
+        """Only the holder of the lease takes from the inbox: what it left belongs to the next one."""
+        while not self._switches.has_lease:
+            await self._clock.sleep(BUS_RETRY_S)
+        return await self._inbox.take(TAKE_TIMEOUT_S)
+
     async def _handle(self, item: InboxItem) -> None:
-        if item.envelope.source == "operator":
-            reply: Mapping[str, Any] | None = await self._obey(item.envelope.body)
-        else:
-            reply = await self._intake.take(item)
+        """One alert or command. An inbox or journal that fails meanwhile costs its answer, never the next item or a trade."""
+        alert_id = item.envelope.alert_id
+        try:
+            if item.envelope.source == "operator":
+                reply: Mapping[str, Any] | None = await self._obey(item.envelope.body)
+            else:
+                reply = await self._intake.take(item)
+        except JournalUnavailable as error:
+            log.error("alert_not_taken", alert_id=alert_id, error=str(error))
+            await self._reply(alert_id, {**refusal_reply(alert_id, refuse("journal_unavailable")), "http_status": 503})
+            return  # not done: the next start finds it, and it will be too old to trade
         if reply is not None:
-            await self._inbox.reply(item.envelope.alert_id, reply)
-        await self._inbox.done(item)
+            await self._reply(alert_id, reply)
+        try:
+            await self._inbox.done(item)
+        except BusUnavailable as error:
+            log.warning("item_not_done", alert_id=alert_id, error=str(error))
 
     async def _obey(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """An operator's command."""
@@ -211,6 +237,7 @@ class Trader:
             case "disarm":
                 await self._switches.disarm()
             case "pause":
+                self.desk.tell_all(StopBuying())
                 await self._pause("operator")
             case "resume":
                 await self._switches.resume()
@@ -220,8 +247,12 @@ class Trader:
         return {"status": "done", "command": command, "state": self._status()}
 
     async def _pause(self, reason: str) -> None:
+        """Durable, so that a restart does not resume; kept in this process even where the journal cannot be written."""
         log.error("trading_paused", reason=reason)
-        await self._switches.pause(reason)
+        try:
+            await self._switches.pause(reason)
+        except JournalUnavailable as error:
+            log.error("pause_not_durable", error=str(error))
         self._note_system("paused", {"reason": reason})
 
     def _note_system(self, kind: str, data: Mapping[str, Any]) -> None:
@@ -246,7 +277,8 @@ class Trader:
         funding = await self._funding(live)
         closed = account_for(live, reason, funding, self._exchange_clock.now_ms())
         self._journal.append(closed)
-        await self._journal.flush()
+        while not await self._is_written():
+            await self._clock.sleep(BUS_RETRY_S)
         self.desk.forget(live)
         log.info("trade_closed", trade_id=live.trade_id, reason=reason, net_r=str(closed.net_r), fees=str(closed.fees))
         if not live.replied:
@@ -254,6 +286,14 @@ class Trader:
             await self._reply(live.alert_id, unfilled_reply(live, reason))
         if (item := self._intake.reversals.pop(live.trade_id, None)) is not None:
             await self._handle(item)
+
+    async def _is_written(self) -> bool:
+        try:
+            await self._journal.flush()
+        except JournalUnavailable as error:
+            log.error("journal_unwritable", error=str(error))
+            return False
+        return True
 
     async def _funding(self, live: LiveTrade) -> Decimal:
         if not live.trade.fills:

@@ -22,7 +22,7 @@ class Switches:
 
 
 class SwitchBoard:
-    """Reads once at start; every change is durable before it counts."""
+    """Reads once at start; every change but a pause is durable before it counts."""
 
     def __init__(self, journal: Journal, key_fingerprint: str, live: bool) -> None:
         self._journal = journal
@@ -62,7 +62,9 @@ class SwitchBoard:
         await self._set(replace(self._switches, armed_key=""))
 
     async def pause(self, reason: str) -> None:
-        await self._set(replace(self._switches, paused=reason))
+        """Holds at once, durable or not: stopping never waits."""
+        self._switches = replace(self._switches, paused=reason)
+        await self._set(self._switches)
 
     async def resume(self) -> None:
         await self._set(replace(self._switches, paused=""))

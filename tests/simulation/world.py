@@ -1,20 +1,24 @@
 """The whole trader in one process under virtual time: real trader, real venue, in-memory ports, a market on a script.
 
-``World.run`` plays a price path (seconds, price) for BTC; ETH and SOL follow by their β. Faults are set per purpose of order on
-``world.exchange``. Everything the venue and the journal know is there to be asserted on.
+``simulate`` plays a price path (seconds, price) for BTC; ETH and SOL follow by their β. Faults are set per purpose of order on
+``world.faults``. Everything the venue and the journal know is there to be asserted on. The market moves in small steps while
+something is going on, and in large ones while nothing is.
 """
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, TypeVar
 
+import structlog
+
 from app.bus.in_memory import InMemoryInbox, InMemoryLease, InMemoryMarketBus, InMemoryServer
 from app.bus.port import AlertEnvelope
-from app.domain.market import MINUTE_MS, BarIndicators, BetaReading, MarketMessage, MarkPrice, StreamHealth
-from app.domain.orders import ExchangeEvent, Order, OrderKind, OrderState
+from app.domain.market import MINUTE_MS, BarIndicators, BetaReading, MarketMessage, MarkPrice, Quote, StreamHealth
+from app.domain.orders import Account, ExchangeEvent, Fill, Order, OrderKind, OrderState
 from app.domain.plan import OrderName, Purpose, trade_id_for
 from app.domain.rules import TradingRules
 from app.domain.signal import alert_key, parse_alert
@@ -22,56 +26,107 @@ from app.exchange.errors import ExchangeError
 from app.exchange.in_memory import InMemoryExchange
 from app.simulator.venue import Tick, Venue
 from app.simulator.venue_state import VenueConfig
-from app.simulator.venue_types import ReduceOnlyPolicy
+from app.simulator.venue_types import AlgoOrder, ReduceOnlyPolicy
 from app.simulator.virtual_time import VirtualClock, VirtualTimeLoop, run_virtual
+from app.storage.audit import audit_trade
+from app.storage.codec import load
 from app.storage.in_memory import InMemoryJournal, JournalStore
-from app.storage.port import StoredTrade
+from app.storage.port import Entry, Note, StoredTrade
 from app.trader.config import TraderConfig
 from app.trader.service import Trader
 
 T = TypeVar("T")
+Path = Sequence[tuple[float, float]]
+
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 START_MS = 1_750_000_000_000 - 1_750_000_000_000 % (15 * MINUTE_MS) + 10 * MINUTE_MS
 BETAS = {"ETHUSDT": 1.1, "SOLUSDT": 1.3}
 PRICES = {"BTCUSDT": Decimal(85_000), "ETHUSDT": Decimal(1_800), "SOLUSDT": Decimal(140)}
 STEP_S = 0.1
+QUIET_STEP_S = 0.9  # a quote is fresh for a second
+BUSY_S = 3.0
 LATENCY_S = 0.008
 
 Fault = Callable[[Order], Awaitable[None]]  # may raise, wait, or do something before the order goes out
 
 
-class SimulatedExchange(InMemoryExchange):
-    """The in-memory adapter with a round-trip time, and faults by purpose of the order: each list is used up in order."""
+@dataclass
+class Faults:
+    """What goes wrong between trader and venue. Each list is used up in order; what is set outlives a restart of the trader."""
 
-    def __init__(self, venue: Venue, clock: VirtualClock) -> None:
+    before: dict[Purpose, list[Fault]] = field(default_factory=dict)  # the order has not reached the venue
+    after: dict[Purpose, list[Fault]] = field(default_factory=dict)  # the venue has it, the trader has no answer yet
+    cancels: list[ExchangeError] = field(default_factory=list)  # a cancel is carried out, its answer lost
+    down: ExchangeError | None = None  # raised by every request
+    silent: bool = False  # the private stream brings nothing, and says nothing of it
+    stream_delay_s: float = 0.0
+
+
+class SimulatedExchange(InMemoryExchange):
+    """The in-memory adapter with a round-trip time, and faults. What is on the wire arrives, also when its sender dies."""
+
+    def __init__(self, venue: Venue, clock: VirtualClock, faults: Faults, placed: list[Order]) -> None:
         super().__init__(venue)
         self._clock = clock
-        self.before: dict[Purpose, list[Fault]] = {}
-        self.after: dict[Purpose, list[Fault]] = {}
-        self.placed: list[Order] = []
-        self.hidden: set[type] = set()  # kinds of private events that do not arrive
+        self._faults = faults
+        self.placed = placed
 
     async def place(self, order: Order) -> OrderState:
-        await self._clock.sleep(LATENCY_S / 2)
-        await self._fault(self.before, order)
+        return await asyncio.shield(asyncio.ensure_future(self._place(order)))
+
+    async def _place(self, order: Order) -> OrderState:
+        await self._travel(LATENCY_S / 2)
+        await self._fault(self._faults.before, order)
         self.placed.append(order)
         state = await super().place(order)
-        await self._fault(self.after, order)
-        await self._clock.sleep(LATENCY_S / 2)
+        await self._fault(self._faults.after, order)
+        await self._travel(LATENCY_S / 2)
         return state
 
     async def cancel(self, symbol: str, client_id: str, kind: OrderKind) -> OrderState | None:
-        await self._clock.sleep(LATENCY_S)
-        return await super().cancel(symbol, client_id, kind)
+        await self._travel(LATENCY_S)
+        state = await super().cancel(symbol, client_id, kind)
+        if self._faults.cancels:
+            raise self._faults.cancels.pop(0)
+        return state
 
     async def find(self, symbol: str, client_id: str, kind: OrderKind) -> OrderState | None:
-        await self._clock.sleep(LATENCY_S)
+        await self._travel(LATENCY_S)
         return await super().find(symbol, client_id, kind)
+
+    async def open_orders(self, symbol: str) -> list[OrderState]:
+        await self._travel(LATENCY_S)
+        return await super().open_orders(symbol)
+
+    async def orders_since(self, symbol: str, since_ms: int) -> list[OrderState]:
+        await self._travel(LATENCY_S)
+        return await super().orders_since(symbol, since_ms)
+
+    async def fills_since(self, symbol: str, since_ms: int) -> list[Fill]:
+        await self._travel(LATENCY_S)
+        return await super().fills_since(symbol, since_ms)
+
+    async def account(self) -> Account:
+        await self._travel(LATENCY_S)
+        return await super().account()
+
+    async def quote(self, symbol: str) -> Quote:
+        await self._travel(LATENCY_S)
+        return await super().quote(symbol)
 
     async def events(self) -> AsyncIterator[ExchangeEvent]:
         async for event in super().events():
-            if type(event) not in self.hidden:
-                yield event
+            if self._faults.silent:
+                continue
+            if self._faults.stream_delay_s:
+                await self._clock.sleep(self._faults.stream_delay_s)
+            yield event
+
+    async def _travel(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        if self._faults.down is not None:
+            raise self._faults.down
 
     async def _fault(self, faults: dict[Purpose, list[Fault]], order: Order) -> None:
         name = OrderName.parse(order.client_id)
@@ -79,9 +134,30 @@ class SimulatedExchange(InMemoryExchange):
             await faults[name.purpose].pop(0)(order)
 
 
+class HeardJournal(InMemoryJournal):
+    """Tells the world of every entry, so that a story can go on at that very moment."""
+
+    def __init__(self, store: JournalStore, heard: Callable[[], None]) -> None:
+        super().__init__(store)
+        self._heard = heard
+
+    def append(self, entry: Entry) -> None:
+        super().append(entry)
+        self._heard()
+
+
 def refuses(error: ExchangeError) -> Fault:
     async def fault(order: Order) -> None:
         raise error
+
+    return fault
+
+
+def hangs(clock: VirtualClock, seconds: float) -> Fault:
+    """No answer for so long, then the usual one."""
+
+    async def fault(order: Order) -> None:
+        await clock.sleep(seconds)
 
     return fault
 
@@ -92,16 +168,27 @@ class World:
     clock: VirtualClock
     rules: TradingRules
     venue: Venue
-    exchange: SimulatedExchange
-    server: InMemoryServer
+    server: InMemoryServer  # of the inbox and the lease
+    market_server: InMemoryServer
     store: JournalStore
     path: Sequence[tuple[float, Decimal]]
     bars: dict[int, BarIndicators] = field(default_factory=dict)
     betas: Mapping[str, float] = field(default_factory=lambda: dict(BETAS))
     atr14: float = 200.0
     supertrend: tuple[float, bool] = (84_700.0, True)
+    correlation: float = 0.85
+    funding_rate: Decimal = Decimal("0.00005")
+    volume: Decimal = Decimal(5)
+    live: bool = False
+    key: str = "k"
+    faults: Faults = field(default_factory=Faults)
+    placed: list[Order] = field(default_factory=list)
     trader: Trader | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    ready_at: float = 0.0
+    _busy_until: float = 0.0
+    _placed_before: int = 0
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
     # --- lifetime of the parts ------------------------------------------------------------------------------------
@@ -112,32 +199,39 @@ class World:
         await self.start_trader()
 
     async def start_trader(self) -> None:
+        """Returns once it is ready for alerts: its live trades are taken up by then."""
         self.stop = asyncio.Event()
-        config = TraderConfig(self.rules, live=False, key_fingerprint="k")
+        config = TraderConfig(self.rules, live=self.live, key_fingerprint=self.key)
         lease = InMemoryLease(self.server, "trader", "site-1", ttl_s=5.0)
-        self.journal = InMemoryJournal(self.store)
-        inbox, bus = InMemoryInbox(self.server), InMemoryMarketBus(self.server)
+        self.exchange = SimulatedExchange(self.venue, self.clock, self.faults, self.placed)
+        self.journal = HeardJournal(self.store, self._wake)
+        inbox, bus = InMemoryInbox(self.server), InMemoryMarketBus(self.market_server)
         self.trader = Trader(config, self.exchange, inbox, bus, self.journal, lease, self.clock)
         self._running = asyncio.create_task(self.trader.run(self.stop))
-        inbox_for_beats = InMemoryInbox(self.server)
-        while await inbox_for_beats.last_beat("trader") is None:
+        beats = InMemoryInbox(self.server)
+        while await beats.last_beat("trader") is None:
             self._raise_if_dead()
-            await self.clock.sleep(0.05)
+            await self.clock.sleep(0.02)
+        self.ready_at = self.clock.monotonic()
 
     async def kill_trader(self) -> None:
-        """As kill -9 would: nothing is said, nothing is finished; what the venue has is what it has."""
+        """As kill -9 would: nothing is said, nothing is finished; what the venue has, or is on its way there, is what it has."""
         self._running.cancel()
         await asyncio.wait([self._running])
-        old = self.exchange
-        self.exchange = SimulatedExchange(self.venue, self.clock)
-        self.exchange.placed = old.placed
         self.server.expiring.pop("beat:trader", None)
+
+    async def restart_trader(self, after_s: float) -> None:
+        await self.kill_trader()
+        await self.clock.sleep(after_s)
+        await self.start_trader()
 
     async def finish(self) -> None:
         self.stop.set()
-        await self._running
-        for task in self._tasks:
-            task.cancel()
+        try:
+            await self._running
+        finally:
+            for task in self._tasks:
+                task.cancel()
 
     def _raise_if_dead(self) -> None:
         if self._running.done():
@@ -157,34 +251,54 @@ class World:
         return self.path[-1][1]
 
     async def _market(self) -> None:
-        bus = InMemoryMarketBus(self.server)
+        bus = InMemoryMarketBus(self.market_server)
         start = self.clock.monotonic()
         last_minute = -1
         while True:
             elapsed = self.clock.monotonic() - start
-            btc = self.price_at(elapsed)
-            move = btc / PRICES["BTCUSDT"] - 1
-            ticks = [Tick("BTCUSDT", btc, Decimal(5))]
-            for symbol, beta in BETAS.items():
-                price = (PRICES[symbol] * (1 + move * Decimal(str(beta)))).quantize(Decimal("0.01"))
-                ticks.append(Tick(symbol, price, Decimal(500)))
             now_ms = START_MS + round(elapsed * 1000)
-            self.venue.apply(ticks, now_ms)
-            self.exchange.pump()
+            self.move_to(self.price_at(elapsed), now_ms)
             messages: list[MarketMessage] = [self.venue.quote(symbol) for symbol in PRICES]
-            messages += [MarkPrice(s, self.venue.mark_price(s), Decimal("0.00005"), now_ms + 3_600_000, now_ms) for s in PRICES]
+            messages += [MarkPrice(s, self.venue.mark_price(s), self.funding_rate, now_ms + 3_600_000, now_ms) for s in PRICES]
             minute = now_ms // MINUTE_MS
             if minute != last_minute:
                 last_minute = minute
                 messages += self._closed_bars(minute * MINUTE_MS)
             messages.append(StreamHealth(True, True, now_ms))
-            if self.server.reachable:
+            if self.market_server.reachable:
                 await bus.publish(messages)
-            await self.clock.sleep(STEP_S)
+            self._wake()
+            await self.clock.sleep(self._next_step(elapsed))
+
+    def move_to(self, btc: Decimal, now_ms: int, *, jump: bool = False) -> None:
+        move = btc / PRICES["BTCUSDT"] - 1
+        ticks = [Tick("BTCUSDT", btc, self.volume, jump)]
+        for symbol, beta in BETAS.items():
+            price = (PRICES[symbol] * (1 + move * Decimal(str(beta)))).quantize(Decimal("0.01"))
+            ticks.append(Tick(symbol, price, self.volume * 100, jump))
+        self.venue.apply(ticks, now_ms)
+        if self.trader is not None:
+            self.exchange.pump()
+
+    def _next_step(self, elapsed: float) -> float:
+        if self.clock.monotonic() < self._busy_until:
+            return STEP_S
+        bend = next((seconds for seconds, _ in self.path if seconds > elapsed + 0.001), elapsed + QUIET_STEP_S)
+        return min(QUIET_STEP_S, bend - elapsed)
+
+    def busy(self) -> None:
+        self._busy_until = self.clock.monotonic() + BUSY_S
+
+    def _wake(self) -> None:
+        if len(self.placed) != self._placed_before:
+            self._placed_before = len(self.placed)
+            self.busy()
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _closed_bars(self, now_ms: int) -> list[MarketMessage]:
         found: list[MarketMessage] = [
-            BetaReading(symbol, "BTCUSDT", beta, 0.85, 0.6, 60, now_ms) for symbol, beta in self.betas.items()
+            BetaReading(symbol, "BTCUSDT", beta, self.correlation, 0.6, 60, now_ms) for symbol, beta in self.betas.items()
         ]
         interval = self.rules.timeframe_ms
         open_ms = now_ms - now_ms % interval - interval
@@ -199,38 +313,74 @@ class World:
 
     async def alert(self, **fields: Any) -> str:
         """Put an alert into the inbox, as the gateway would. Returns the id of the trade it may become."""
+        self.busy()
         body = json.dumps({"symbol": "BINANCE:BTCUSDT.P", "side": "BUY", **fields}, default=str)
         parsed = parse_alert(body)
         key, ttl = alert_key(parsed, body.encode())
-        envelope = AlertEnvelope(trade_id_for(key), key, ttl, parsed.to_json(), self.clock.wall_ms(), self.clock.monotonic())
+        envelope = AlertEnvelope("", key, ttl, parsed.to_json(), self.clock.wall_ms(), self.clock.monotonic())
+        envelope = replace(envelope, alert_id=trade_id_for(envelope.lasting_key))
         await InMemoryInbox(self.server).put(envelope)
         return envelope.alert_id
 
-    async def operator(self, command: str) -> None:
+    async def operator(self, command: str) -> Mapping[str, Any] | None:
         name = f"operator-{command}-{self.clock.monotonic()}"
         envelope = AlertEnvelope(name, name, 60, {"command": command}, 0, self.clock.monotonic(), source="operator")
         await InMemoryInbox(self.server).put(envelope)
+        return await self.reply(name)
 
     async def reply(self, alert_id: str, timeout_s: float = 10.0) -> Mapping[str, Any] | None:
         return await InMemoryInbox(self.server).wait_reply(alert_id, timeout_s)
 
     async def until(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+        """Looks after each step of the market and each entry of the journal."""
         ends = self.clock.monotonic() + timeout_s
         while not condition():
             self._raise_if_dead()
             if self.clock.monotonic() > ends:
                 raise AssertionError(f"did not come true within {timeout_s} s of virtual time")
-            await self.clock.sleep(0.02)
+            await self._changed.wait()
+
+    async def until_said(self, trade_id: str, kind: str, *, timeout_s: float = 60.0, **data: Any) -> Mapping[str, Any]:
+        """The first note of that kind, with these facts, in the journal."""
+        found: list[Note] = []
+
+        def is_said() -> bool:
+            found.extend(note for note in self.notes(trade_id, kind) if all(note.data.get(k) == v for k, v in data.items()))
+            return bool(found)
+
+        await self.until(is_said, timeout_s)
+        return found[0].data
+
+    def notes(self, trade_id: str, kind: str) -> list[Note]:
+        tagged = f'"{kind}"'  # most notes need not be decoded
+        notes = [load(Note, text) for owner, text in self.store.notes if owner == trade_id and tagged in text]
+        return [note for note in notes if note.kind == kind]
 
     async def stored(self, trade_id: str) -> StoredTrade:
-        await self.journal.flush()
         stored = await self.journal.trade(trade_id)
         assert stored is not None, f"no trade {trade_id} in the journal"
         return stored
 
     async def until_closed(self, trade_id: str, timeout_s: float = 2_400.0) -> StoredTrade:
-        await self.until(lambda: self.trader is not None and trade_id not in self.trader.desk.trades, timeout_s)
+        await self.until(lambda: trade_id in self.store.closings, timeout_s)
         return await self.stored(trade_id)
+
+    async def ends_properly(self, trade_id: str, *, timeout_s: float = 2_400.0) -> StoredTrade:
+        """The trade closes and is beyond reproach: by its journal, at the venue, and no client id was ever used twice."""
+        stored = await self.until_closed(trade_id, timeout_s)
+        await self.clock.sleep(6.0)  # whatever was still on its way has arrived by now
+        stored = await self.stored(trade_id)
+        positions = {symbol: self.position(symbol) for symbol in PRICES}
+        assert audit_trade(stored, self.open_ids(), positions) == []
+        ids = [order.client_id for order in self.placed]
+        assert len(ids) == len(set(ids))
+        return stored
+
+    def covered(self, symbol: str = "BTCUSDT") -> bool:
+        """The venue itself holds a stop of ours for the whole position."""
+        held = self.position(symbol)
+        stops = [a for a in self.venue.open_algos(symbol) if (a.side.sign * held) < 0]
+        return held == 0 or any(stop.close_position or stop.quantity >= abs(held) for stop in stops if not is_backstop(stop))
 
     def position(self, symbol: str = "BTCUSDT") -> Decimal:
         return self.venue.position(symbol).quantity
@@ -241,25 +391,35 @@ class World:
         return plain | {algo.client_id for algo in self.venue.open_algos()}
 
 
+def is_backstop(algo: AlgoOrder) -> bool:
+    name = OrderName.parse(algo.client_id)
+    return name is not None and name.purpose is Purpose.BACKSTOP
+
+
+def mirrored(path: Path) -> Path:
+    """The same story for a short."""
+    return [(seconds, 170_000 - price) for seconds, price in path]
+
+
 def simulate(
     story: Callable[[World], Coroutine[Any, Any, T]],
-    path: Sequence[tuple[float, float]],
+    path: Path,
     *,
     policy: ReduceOnlyPolicy = ReduceOnlyPolicy.PRIORITY,
     rules: TradingRules | None = None,
     balance: Decimal = Decimal(10_000),
+    **settings: Any,
 ) -> T:
-    """Play ``story`` in a fresh world."""
+    """Play ``story`` in a fresh world; ``settings`` are fields of World."""
     loop = VirtualTimeLoop()
     clock = VirtualClock(loop, START_MS)
 
     async def play() -> T:
         config = VenueConfig(balance=balance, reduce_only_policy=policy)
         venue = Venue(PRICES, START_MS, config)
-        server = InMemoryServer(clock)
+        inbox, market = InMemoryServer(clock), InMemoryServer(clock)
         points = [(seconds, Decimal(str(price))) for seconds, price in path]
-        exchange = SimulatedExchange(venue, clock)
-        world = World(loop, clock, rules or TradingRules(), venue, exchange, server, JournalStore(), points)
+        world = World(loop, clock, rules or TradingRules(), venue, inbox, market, JournalStore(), points, **settings)
         await world.start()
         try:
             return await story(world)

@@ -14,7 +14,6 @@ from app.domain.trade.messages import Failure, ReadQuote
 from app.domain.trade.state import Leg, OrderRecord, Window, Work, is_beyond, is_past
 
 QUOTE_WAIT_S = 1.0
-ASK_AGAIN_S = 0.3
 TAKER_TRIES = 3
 
 
@@ -36,14 +35,22 @@ def drive_entry(work: Work, leg: Leg) -> None:
             case Window.TAKER:
                 _drive_taker(work, leg)
             case Window.CLOSED:
-                pass
+                _end_late_comers(work, leg)
 
 
 def _must_not_buy(work: Work, leg: Leg) -> bool:
     trade = work.trade
     if trade.exiting or trade.buying_stopped or leg.retired:
         return True
+    if leg.index == 0 and trade.left(leg) > 0:
+        return True  # stopped out, or closed by hand, while still entering
     return leg.index == 0 and _through_stop(work, leg)
+
+
+def _end_late_comers(work: Work, leg: Leg) -> None:
+    """An entry thought dead that turns out to rest, or one that a life before this had just sent."""
+    for record in _entries(work, leg):
+        work.cancel(record)
 
 
 def _through_stop(work: Work, leg: Leg) -> bool:
@@ -56,7 +63,6 @@ def _wind_down(work: Work, leg: Leg) -> None:
     entries = _entries(work, leg)
     for record in entries:
         work.cancel(record)
-    _ask_for_unknown(work, entries)
     if all(record.is_over for record in entries):
         if leg.index == 0 and not work.trade.exiting and _through_stop(work, leg):
             _close(work, leg, "price_through_stop")
@@ -65,13 +71,6 @@ def _wind_down(work: Work, leg: Leg) -> None:
 
 def _entries(work: Work, leg: Leg) -> list[OrderRecord]:
     return work.trade.records(leg, Purpose.MAKER, Purpose.TAKER)
-
-
-def _ask_for_unknown(work: Work, records: list[OrderRecord]) -> None:
-    """Outcomes the adapter could not settle: keep asking by client id; never send again blindly."""
-    for record in records:
-        if record.failure is Failure.UNKNOWN and not record.is_over and work.due(record.asked_at + ASK_AGAIN_S):
-            work.ask(record)
 
 
 def _start(work: Work, leg: Leg) -> None:
@@ -137,7 +136,6 @@ def _drive_maker(work: Work, leg: Leg) -> None:
         else:
             _await_quote(work, leg)
         return
-    _ask_for_unknown(work, [record])
     if time_is_up:
         work.cancel(record)
 
@@ -205,7 +203,6 @@ def _taker_price(leg: Leg, quote: Quote, limits: _Limits) -> Decimal:
 def _drive_taker(work: Work, leg: Leg) -> None:
     takers = work.trade.records(leg, Purpose.TAKER)
     record = takers[-1]
-    _ask_for_unknown(work, [record])
     if not record.is_over:
         return
     tries = sum(1 for r in takers if r.sent_at >= (leg.maker_since or 0.0))

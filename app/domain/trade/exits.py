@@ -6,11 +6,12 @@ from app.domain.orders import MarketOrder, OrderStatus
 from app.domain.plan import Purpose
 from app.domain.trade.messages import Failure, Finish, Pause, Sweep
 from app.domain.trade.protection import STUCK_TRIGGER_S
-from app.domain.trade.state import Leg, OrderRecord, Window, Work
+from app.domain.trade.state import REPAIR_EVERY_S, Leg, OrderRecord, Window, Work
 
 RETRY_S = 0.2
 SLOW_RETRY_S = 1.0
 STUCK_FOR_GOOD_S = 30.0
+FILLS_GIVEN_UP_S = 60.0
 
 
 def drive_natural_end(work: Work) -> None:
@@ -44,8 +45,6 @@ def drive_exit(work: Work, leg: Leg) -> None:
     exits = trade.records(leg, Purpose.EXIT)
     last = exits[-1] if exits else None
     if last is not None and not last.is_over:
-        if last.failure is Failure.UNKNOWN and work.due(last.asked_at + RETRY_S):
-            work.ask(last)
         return
     stops = trade.records(leg, Purpose.STOP, Purpose.BACKSTOP)
     if last is None and any(s.is_triggering and not work.due(s.status_at + STUCK_TRIGGER_S) for s in stops):
@@ -82,17 +81,17 @@ def drive_closing(work: Work) -> None:
         return
     for leg in trade.legs:
         _clear_retired(work, leg)
-    if not trade.exiting or any(trade.open_quantity(leg) > 0 for leg in trade.legs):
+    if not trade.exiting:
+        return
+    _give_up_stuck(work)
+    if any(trade.open_quantity(leg) > 0 for leg in trade.legs):
         return
     if any(leg.window not in (Window.CLOSED, Window.WAITING) for leg in trade.legs):
         return
-    _give_up_stuck(work)
     alive = [record for record in trade.orders.values() if not record.is_over]
     for record in alive:
         work.cancel(record)
-        if record.failure is Failure.UNKNOWN and work.due(record.asked_at + RETRY_S):
-            work.ask(record)
-    if alive:
+    if alive or not work.due(trade.finish_from) or not _fills_are_here(work):
         trade.clean = False
         return
     if not trade.clean:
@@ -102,6 +101,23 @@ def drive_closing(work: Work) -> None:
         return
     trade.closed = True
     work.commands.append(Finish(trade.exit_reason))
+
+
+def _fills_are_here(work: Work) -> bool:
+    """The account of a trade needs every fill of what was executed; late ones are read by request."""
+    trade = work.trade
+    late = {record.order.symbol for record in trade.orders.values() if trade.filled(record) < record.executed}
+    if not late:
+        return True
+    if trade.unaccounted_since is None:
+        trade.unaccounted_since = work.now.monotonic
+    if work.due(trade.unaccounted_since + FILLS_GIVEN_UP_S):
+        work.say_once("fills_missing", symbols=sorted(late))
+        return True
+    for symbol in late:
+        work.repair(symbol)
+    work.wake(work.now.monotonic + REPAIR_EVERY_S)
+    return False
 
 
 def _give_up_stuck(work: Work) -> None:

@@ -26,6 +26,7 @@ from app.domain.trade.recovery import order_from_state
 from app.domain.trade.state import ZERO, OrderRecord, Work, record_of
 
 MISSING_BEFORE_BELIEVED = 3  # the algo service may answer "no such order" for a while after taking one
+ABSENCE_SURE_S = 5.0  # an order that adds exposure may still arrive within its receive window and some lag
 
 
 def absorb(work: Work, event: Event) -> None:
@@ -112,7 +113,8 @@ def _order_failed(work: Work, client_id: str, failure: Failure, message: str) ->
     record = work.trade.orders.get(client_id)
     if record is None or record.is_over:
         return
-    if failure is Failure.UNKNOWN:
+    if failure is Failure.UNKNOWN or record.status is not None:  # it is known to exist, whatever its request came to
+        failure = Failure.UNKNOWN
         asks = record.unknown_asks + 1
         work.update(replace(record, failure=failure, unknown_asks=asks, asked_at=work.now.monotonic))
     else:
@@ -124,11 +126,13 @@ def _order_missing(work: Work, client_id: str) -> None:
     record = work.trade.orders.get(client_id)
     if record is None or record.is_over:
         return
-    missing = record.missing + 1
-    if record.status is not None or missing >= MISSING_BEFORE_BELIEVED:
-        work.update(replace(record, missing=missing, status=OrderStatus.CANCELED, status_at=work.now.monotonic))
-    else:
-        work.update(replace(record, missing=missing, failure=Failure.UNKNOWN, asked_at=work.now.monotonic))
+    now, missing = work.now.monotonic, record.missing + 1
+    may_arrive = record.name.purpose.is_entry and now < record.sent_at + ABSENCE_SURE_S
+    if missing < MISSING_BEFORE_BELIEVED or may_arrive:
+        work.update(replace(record, missing=missing, failure=Failure.UNKNOWN, asked_at=now))
+        return
+    work.update(replace(record, missing=missing, failure=Failure.NOT_EXECUTED, failed_at=now))
+    work.say("order_missing", client_id=client_id)
 
 
 def _filled(work: Work, fill: Fill) -> None:
@@ -183,7 +187,9 @@ def _foreign_fill(work: Work, fill: Fill) -> None:
         return
     work.trade.fills[(fill.symbol, fill.venue_trade_id)] = fill
     if fill.side is leg.side.opposite:
-        leg.foreign += min(fill.quantity, work.trade.open_quantity(leg))
+        expected = min(leg.unexplained, fill.quantity)  # the position has shown it before
+        leg.unexplained -= expected
+        leg.foreign += min(fill.quantity - expected, work.trade.open_quantity(leg))
     _closed_externally(work, leg.symbol, fill.client_id)
 
 
@@ -197,6 +203,7 @@ def _position_differs(work: Work, symbol: str, quantity: Decimal) -> None:
     if missing == 0 and quantity * leg.side.sign >= 0:
         return
     leg.foreign += max(ZERO, missing)
+    leg.unexplained += max(ZERO, missing)
     _closed_externally(work, symbol, "position")
 
 

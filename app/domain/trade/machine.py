@@ -14,6 +14,7 @@ from app.domain.trade.facts import absorb
 from app.domain.trade.hedges import drive_hedge
 from app.domain.trade.messages import BarClosed, Command, Event, Instant, Place
 from app.domain.trade.protection import drive_protection
+from app.domain.trade.questions import drive_questions
 from app.domain.trade.state import Trade, Work
 from app.domain.trade.targets import drive_management, drive_targets
 
@@ -47,6 +48,7 @@ def _drive(work: Work, event: Event) -> None:
     for leg in trade.legs:
         drive_exit(work, leg)
     drive_closing(work)
+    drive_questions(work)
 
 
 def by_urgency(commands: Iterable[Command]) -> list[Command]:

@@ -21,7 +21,9 @@ def drive_protection(work: Work, leg: Leg) -> None:
     open_quantity = trade.open_quantity(leg)
     stops = trade.records(leg, Purpose.STOP)
     if open_quantity == 0:
-        leg.uncovered_since = None
+        if leg.uncovered_since is not None:
+            work.say("closed_uncovered", leg=leg.index, symbol=leg.symbol, naked_ms=_naked_ms(work, leg.uncovered_since))
+        leg.uncovered_since, leg.escalated = None, False
         return
     _measure_cover(work, leg, stops)
     if any(stop.is_triggering for stop in stops):
@@ -46,9 +48,13 @@ def _measure_cover(work: Work, leg: Leg, stops: list[OrderRecord]) -> None:
             leg.uncovered_since = work.now.monotonic
         return
     if leg.uncovered_since is not None:
-        naked_ms = round((work.now.monotonic - leg.uncovered_since) * 1000, 3)
+        naked_ms = _naked_ms(work, leg.uncovered_since)
         work.say("covered", leg=leg.index, symbol=leg.symbol, naked_ms=naked_ms, quantity=open_quantity)
         leg.uncovered_since, leg.escalated = None, False
+
+
+def _naked_ms(work: Work, since: float) -> float:
+    return round((work.now.monotonic - since) * 1000, 3)
 
 
 def _watch_trigger(work: Work, leg: Leg, stops: list[OrderRecord]) -> None:

@@ -1,9 +1,11 @@
 """A trade rebuilt after a restart: from its plan and from what the exchange says of its orders and fills (invariant I8).
 
-Nothing is bought on after a restart: an entry of ours found in the book is cancelled first, then what has filled is protected.
+Nothing is bought on after a restart, by no leg: an entry of ours found in the book is cancelled first, then what has filled is
+protected. A request of the last life may still be on its way and arrive later: the trade does not finish before that is over.
 """
 
 from collections.abc import Iterable
+from decimal import Decimal
 
 from app.domain.orders import Fill, LimitOrder, MarketOrder, Order, OrderKind, OrderState, StopOrder, TimeInForce, Trigger
 from app.domain.plan import OrderName, Plan, Purpose
@@ -11,6 +13,7 @@ from app.domain.trade.messages import Instant
 from app.domain.trade.state import Leg, Trade, Window, new_trade, record_of, tighter
 
 ATTEMPTS_PER_LIFE = 100
+SETTLE_S = 5.0  # receive window and lag
 
 
 def order_from_state(state: OrderState) -> Order:
@@ -29,21 +32,25 @@ def recover(
     orders: Iterable[OrderState],
     fills: Iterable[Fill],
     said: frozenset[str],
+    stop: Decimal | None,
     exit_reason: str,
     lives: int,
     now: Instant,
 ) -> Trade:
-    """The trade as the exchange knows it. ``lives`` counts the restarts it has been through, this one included; ``said`` and
-    ``exit_reason`` come from the journal. The caller then steps it with a Tick, and everything missing follows."""
+    """The trade as the exchange knows it. ``lives`` counts the restarts it has been through, this one included; ``said``,
+    ``stop`` (the level last decided) and ``exit_reason`` come from the journal. The caller then steps it with a Tick, and
+    everything missing follows."""
     trade = new_trade(plan)
     trade.attempt_base = lives * ATTEMPTS_PER_LIFE
     trade.said, trade.exit_reason = said, exit_reason
+    trade.finish_from = now.monotonic + SETTLE_S
     for state in orders:
         name = OrderName.parse(state.client_id)
         if name is not None and name.trade_id == plan.trade_id:
             trade.orders[state.client_id] = record_of(state, name, order_from_state(state), now)
     _take_fills(trade, fills)
     trade.trailed = "trailed" in said
+    trade.stop = tighter(plan.side, trade.stop, stop or trade.stop)
     for record in trade.orders.values():
         order = record.order
         if record.name.purpose is Purpose.STOP and record.name.leg == 0 and isinstance(order, StopOrder) and not record.is_over:
@@ -65,8 +72,8 @@ def _take_fills(trade: Trade, fills: Iterable[Fill]) -> None:
 
 
 def _reopen_leg(trade: Trade, leg: Leg) -> None:
-    """The main leg buys nothing more. A hedge gets its one correction, unless it was stopped."""
+    """What it holds is all it gets."""
     entries = trade.records(leg, Purpose.MAKER, Purpose.TAKER)
     leg.goal = trade.entered(leg)
     leg.window = Window.CLOSED if all(record.is_over for record in entries) else Window.MAKER
-    leg.retired = leg.index == 0 or any(r.executed > 0 for r in trade.records(leg, Purpose.STOP))
+    leg.retired = leg.corrected = True

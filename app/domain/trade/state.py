@@ -81,6 +81,7 @@ class Leg:
     retired: bool = False  # never enters again
     exiting: bool = False  # this leg alone is being closed at market
     foreign: Decimal = ZERO  # closed by somebody else
+    unexplained: Decimal = ZERO  # of that, what only the position shows: its fills may still come
     uncovered_since: float | None = None
     escalated: bool = False
 
@@ -109,6 +110,7 @@ class Trade:
     buying_stopped: bool = False
     entry_code: str = ""  # why the main entry was cut short or came to nothing
     exit_reason: str = ""
+    finish_from: float = 0.0  # monotonic; a recovered trade waits for what its last life may still have on the way
     sweep_pending: bool = False
     clean: bool = False
     closed: bool = False
@@ -155,14 +157,31 @@ class Trade:
 
     def entered(self, leg: Leg) -> Decimal:
         """Quantity bought into the position so far."""
-        return sum((r.executed for r in self.records(leg) if r.name.purpose.is_entry), ZERO)
+        return self._executed(leg)[0]
 
     def left(self, leg: Leg) -> Decimal:
         """Quantity closed so far, whoever closed it."""
-        return sum((r.executed for r in self.records(leg) if not r.name.purpose.is_entry), leg.foreign)
+        return self._executed(leg)[1] + leg.foreign
 
     def open_quantity(self, leg: Leg) -> Decimal:
-        return max(ZERO, self.entered(leg) - self.left(leg))
+        entered, left = self._executed(leg)
+        return max(ZERO, entered - left - leg.foreign)
+
+    def _executed(self, leg: Leg) -> tuple[Decimal, Decimal]:
+        """What the leg's orders have entered and left: asked for many times in each step, hence one plain loop."""
+        entered = left = ZERO
+        for record in self.orders.values():
+            if not record.executed or record.name.leg != leg.index:
+                continue
+            if record.name.purpose.is_entry:
+                entered += record.executed
+            else:
+                left += record.executed
+        return entered, left
+
+    def filled(self, record: OrderRecord) -> Decimal:
+        """What the fills so far say of an order; they may trail what is known to be executed."""
+        return sum((fill.quantity for fill in self.fills_of({record.name.client_id})), ZERO)
 
     def leg_of(self, symbol: str) -> Leg | None:
         return next((leg for leg in self.legs if leg.symbol == symbol), None)

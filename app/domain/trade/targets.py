@@ -17,12 +17,11 @@ FILLS_LATE_S = 0.5
 def drive_management(work: Work, bar: BarIndicators | None) -> None:
     """Decide stop level and exit of the open position; places nothing itself."""
     trade = work.trade
+    if trade.main.window is Window.CLOSED and trade.entered(trade.main) > 0:
+        _account_entry(work)
     if trade.exiting or trade.open_quantity(trade.main) == 0:
         return
     _time_limit(work)
-    if trade.main.window is not Window.CLOSED:
-        return
-    _account_entry(work)
     if trade.average_entry is None:
         return
     if not trade.first_target_hit and _first_target_hit(work):
@@ -46,6 +45,7 @@ def _account_entry(work: Work) -> None:
             work.repair(trade.main.symbol)
             work.wake(work.now.monotonic + FILLS_LATE_S)
         return
+    trade.unaccounted_since = None
     trade.average_entry = sum((f.quantity * f.price for f in fills), ZERO) / quantity
     maker = sum((f.quantity for f in fills if f.is_maker), ZERO)
     work.say_once(
@@ -161,8 +161,6 @@ def drive_targets(work: Work) -> None:
 
 def _may_retry(work: Work, records: list[OrderRecord]) -> bool:
     last = records[-1]
-    if last.failure is Failure.UNKNOWN and not last.is_over and work.due(last.asked_at + RETRY_S[0]):
-        work.ask(last)
     if last.failure not in (Failure.NOT_EXECUTED, Failure.REDUCE_ONLY) or len(records) > len(RETRY_S):
         return False
     return work.due(last.failed_at + RETRY_S[len(records) - 1])
