@@ -163,7 +163,7 @@ def price_match(alert: Alert, prices: Sequence[Decimal], rules: StopRules) -> Ve
     if named is None:
         return ok("price_match", "the alert names no price")
     last = max(prices, key=lambda price: abs(price - named))
-    apart = abs(last - named) / last
+    apart = abs(last - named) / max(last, named)
     if apart > rules.max_price_mismatch:
         facts = {"apart": f"{apart:.2%}"[:-1], "limit": f"{rules.max_price_mismatch:.2%}"[:-1]}
         return fail("price_match", "price_mismatch", price=named, last=last, **facts)

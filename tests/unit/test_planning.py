@@ -1,20 +1,15 @@
 """From an alert to the whole plan: the seed's examples, the order of the guards, and what must hold for any market."""
 
 from dataclasses import replace
-from decimal import Decimal
 
 import pytest
 from domain_examples import ACCOUNT, BAR_MS, BTC, DESK, ETH, NOW_MS, OPEN_MS, SOL, D, market, symbol_view
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from app.domain.bracket import on_losing_side
 from app.domain.instrument import Side
 from app.domain.market import BarIndicators, BetaReading, MarkPrice, Quote
 from app.domain.orders import CommissionRates
 from app.domain.plan import Plan, trade_id_for
 from app.domain.planning import ClosesOpposite, Outcome, PlanIds, Planned, Refused, plan_trade
-from app.domain.refusals import REFUSALS
 from app.domain.rules import EntryRules, EntryStyle, ExitRules, HedgeRules, SizingFees, SizingRules, TradingRules
 from app.domain.signal import Action, Alert
 from app.domain.views import AccountView, DeskView, MarketView, SymbolView, TradingState
@@ -266,6 +261,8 @@ def test_with_the_bar_named_only_the_basis_counts_not_what_the_market_did_since(
 def test_a_close_of_another_market_than_the_alert_is_no_basis() -> None:
     odd = btc(bars=BarIndicators("BTCUSDT", BAR_MS, OPEN_MS, 70_000.0, 200.0, None, None, None))
     assert code(replace(BLOCK, price=D(85_000), bar_time_ms=OPEN_MS), view=odd) == "price_mismatch"
+    none = btc(bars=BarIndicators("BTCUSDT", BAR_MS, OPEN_MS, 0.0, 200.0, None, None, None))
+    assert code(replace(BLOCK, price=D(85_000), bar_time_ms=OPEN_MS), view=none) == "indicators_not_ready"
 
 
 def test_the_alert_quantity_only_lowers() -> None:
@@ -395,120 +392,3 @@ def test_without_hedges_configured_beta_does_not_matter() -> None:
 def test_fields_that_could_not_be_used_are_told() -> None:
     plan = planned(replace(BLOCK, unresolved=("qty", "sl"), unreadable=("tp1",)))
     assert [warning.split()[0] for warning in plan.warnings] == ["qty", "sl", "tp1"]
-
-
-price = st.decimals("1", "200000", places=1)
-maybe = st.none() | price
-floats = st.floats(allow_nan=True, allow_infinity=True)
-times = st.sampled_from([NOW_MS, OPEN_MS, NOW_MS - 500, NOW_MS - 10_000, NOW_MS + 1_000, 0])
-
-
-@st.composite
-def views(draw: st.DrawFn, of: str) -> SymbolView:
-    base = {"BTCUSDT": BTC, "ETHUSDT": ETH, "SOLUSDT": SOL}[of]
-    bid = draw(price)
-    quote = Quote(of, bid, D(1), bid + draw(st.sampled_from([D("0.1"), D(0), D(-1), D(50)])), D(1), draw(times))
-    mark = MarkPrice(of, bid, draw(st.decimals("-0.01", "0.01", places=5)), NOW_MS + draw(st.integers(0, 10**7)), draw(times))
-    atr = draw(st.none() | floats | st.floats(0.01, 500))
-    bars = BarIndicators(
-        of, BAR_MS, draw(st.sampled_from([OPEN_MS, 0])), draw(floats | st.just(float(bid))), atr, None, None, None
-    )
-    beta = BetaReading(of, "BTCUSDT", draw(floats | st.floats(0.1, 3)), draw(floats | st.floats(0, 1)), 0.5, 60, draw(times))
-    fee = st.decimals("-0.0005", "0.001", places=5)
-    return SymbolView(
-        draw(st.sampled_from([base, replace(base, min_quantity=base.step * 7, min_notional=D(1000))])),
-        draw(st.sampled_from([quote, quote, quote, None])),
-        draw(st.sampled_from([mark, mark, mark, None])),
-        draw(st.sampled_from([bars, bars, bars, None])),
-        CommissionRates(draw(fee), draw(fee)),
-        draw(st.sampled_from([beta, beta, None])),
-        funding_interval_h=draw(st.sampled_from([1, 4, 8])),
-    )
-
-
-alerts = st.builds(
-    Alert,
-    st.sampled_from(["BTCUSDT", "BTCUSDT", "BTCUSDT", "ETHUSDT"]),
-    st.sampled_from([Action.BUY, Action.SELL, Action.BUY, Action.SELL, Action.CLOSE]),
-    qty=st.none() | st.decimals("1e-12", "1e12"),
-    sl=maybe,
-    price=st.none() | price,
-    ob_top=maybe,
-    ob_bottom=maybe,
-    bar_time_ms=st.none() | times,
-)
-accounts = st.builds(
-    AccountView,
-    st.none() | st.decimals("-1000", "1e9", places=2),
-    st.none() | st.decimals("-1000", "1e9"),
-    st.sampled_from([0, 9_000]),
-)
-desks = st.builds(
-    DeskView,
-    st.booleans(),
-    st.just(True),
-    st.sampled_from([TradingState.ACTIVE, TradingState.ACTIVE, TradingState.HALTED]),
-    st.sampled_from([{}, {"ETHUSDT": "foreign"}]),
-    st.sampled_from([None, None, Side.BUY]),
-)
-
-
-def assert_sound(plan: Plan) -> None:
-    sign = plan.side.sign
-    assert plan.quantity % plan.instrument.step == 0
-    assert plan.quantity >= plan.instrument.min_quantity
-    assert plan.quantity * abs(plan.worst_price - plan.stop) <= plan.risk_usdt * (1 + D("1e-20"))
-    assert on_losing_side(plan.side, plan.stop, plan.p0)
-    assert (plan.maker_price - plan.stop) * sign > 0
-    assert (plan.worst_price - plan.p0) * sign >= 0
-    assert abs(plan.worst_price - plan.p0) <= plan.rules.entry.max_run_r * plan.r_per_unit
-    assert plan.backstop > 0
-    assert (plan.stop - plan.backstop) * sign >= 0 or plan.backstop == plan.instrument.tick
-    assert all(level % plan.instrument.tick == 0 for level in (plan.stop, plan.backstop))
-    assert plan.worst_case_r <= plan.rules.fees.max_worst_case_r
-    assert plan.fee_r <= plan.rules.fees.refuse_r
-    equivalent = sum((leg.ratio * leg.reference_price * leg.beta for leg in plan.hedges), D(0))
-    assert equivalent <= plan.rules.hedge.cap * plan.p0 * (1 + D("1e-20"))
-    for leg in plan.hedges:
-        assert leg.side is plan.side.opposite
-        assert leg.max_quantity % leg.instrument.step == 0
-        assert 0 < leg.max_quantity <= plan.quantity * leg.ratio
-        assert on_losing_side(leg.side, leg.stop, leg.reference_price) or leg.stop == leg.instrument.tick
-
-
-@settings(max_examples=300, deadline=None)
-@given(alerts, views("BTCUSDT"), views("ETHUSDT"), views("SOLUSDT"), accounts, desks, st.sampled_from([300, 300, 20_000]))
-def test_planning_never_raises_and_its_plans_are_sound(
-    alert: Alert, btc_view: SymbolView, eth_view: SymbolView, sol_view: SymbolView, account: AccountView, desk: DeskView, age: int
-) -> None:
-    view = MarketView(NOW_MS, age, {"BTCUSDT": btc_view, "ETHUSDT": eth_view, "SOLUSDT": sol_view})
-    found = plan_trade(alert, view, account, desk, RULES, IDS)
-    if isinstance(found, Planned):
-        assert_sound(found.plan)
-    elif isinstance(found, Refused):
-        assert found.refusal.code in REFUSALS
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    st.sampled_from([LONG, SHORT]),
-    st.none() | st.decimals("-0.04", "0.04", places=4),
-    st.decimals("0.0005", "0.01", places=4),
-    st.decimals("100", "1e6", places=0),
-    st.decimals("10", "1e6", places=0),
-    st.floats(0.05, 3.5),
-)
-def test_plans_in_a_healthy_market_are_sound(
-    alert: Alert, stop_at: Decimal | None, atr: Decimal, equity: Decimal, available: Decimal, beta: float
-) -> None:
-    alert = alert if stop_at is None else replace(alert, sl=(85_000 * (1 + stop_at)) or None)
-    view = market(
-        BTCUSDT=symbol_view(BTC, "84999.9", "85000", float(85_000 * atr)),
-        ETHUSDT=symbol_view(ETH, "3000", "3000.01", float(3_000 * atr), beta),
-    )
-    found = outcome(alert, view, AccountView(equity, available, 0))
-    if isinstance(found, Planned):
-        assert_sound(found.plan)
-        bigger = outcome(alert, view, AccountView(equity * 2, available * 2, 0))
-        assert isinstance(bigger, Planned)
-        assert bigger.plan.quantity >= found.plan.quantity
