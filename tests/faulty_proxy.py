@@ -44,6 +44,7 @@ class FaultyProxy:
         self._sockets: set[web.WebSocketResponse] = set()
         self.seen: list[tuple[str, str]] = []
         self.on_event: Callable[[Message], Iterable[Message]] = lambda message: [message]
+        self.answers_pings = True
         self.port = 0
 
     @property
@@ -109,7 +110,7 @@ class FaultyProxy:
             return web.Response(status=reply.status, body=await reply.read(), content_type=reply.content_type, headers=limits)
 
     async def _stream(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(autoping=self.answers_pings)
         await socket.prepare(request)
         self._sockets.add(socket)
         try:

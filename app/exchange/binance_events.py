@@ -16,6 +16,7 @@ from app.exchange.ledger import Ledger, with_child
 
 _KEEP_TRADES = 20_000
 _COIN_MARGINED = 2
+_SENT_BY_BINANCE = ("autoclose-", "adl_autoclose", "settlement_autoclose-")  # liquidation, deleveraging, delisting
 
 
 class EventTranslator:
@@ -66,8 +67,10 @@ class EventTranslator:
         return self._emit_order(message)
 
     def _may_be_a_child(self, order_id: int, client_id: str, symbol: str) -> bool:
-        is_known = self._ledger.client_id_of(order_id) is not None or self._ledger.state(client_id) is not None
-        return not is_known and OrderName.parse(client_id) is None and bool(self._ledger.childless_algos(symbol))
+        if self._ledger.client_id_of(order_id) is not None or self._ledger.state(client_id) is not None:
+            return False
+        is_named = OrderName.parse(client_id) is not None or client_id.startswith(_SENT_BY_BINANCE)
+        return not is_named and bool(self._ledger.childless_algos(symbol))
 
     def _emit_order(self, message: Json) -> list[ExchangeEvent]:
         order = message["o"]

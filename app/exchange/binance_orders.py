@@ -101,6 +101,7 @@ class OrderDesk:
         heard = self._ledger.changes(order.client_id)
         try:
             for pause in self._pauses(sure_at):
+                heard.clear()
                 if _is_settled(state := self._ledger.state(order.client_id), order):
                     return state
                 asked_at = self._clock.monotonic()
@@ -108,8 +109,7 @@ class OrderDesk:
                 if _is_settled(state, order):
                     return state
                 if was_answered and state is None and asked_at >= sure_at and not surely_exists:
-                    raise NotExecuted(f"{order.client_id}: the exchange does not have it, {error}", error.code)
-                heard.clear()
+                    raise NotExecuted(f"{order.client_id}: the exchange does not have it; {error}", error.code)
                 await self._pause(pause, heard)
         finally:
             self._ledger.forget_changes(order.client_id)
@@ -138,7 +138,7 @@ class OrderDesk:
         """(what the exchange has, whether it answered at all)."""
         try:
             return await self.find(symbol, client_id, kind), True
-        except NotExecuted:
+        except ExchangeError:
             return None, False
 
     # -- cancel -------------------------------------------------------------------------------------------------------

@@ -47,6 +47,10 @@ class BinanceConfig:
     timeout_s: float = 4.0
     lag_allowance_s: float = 2.0
 
+    def __post_init__(self) -> None:
+        if not self.symbols:
+            raise ValueError("symbols: name at least one to trade")
+
 
 class Endpoint(NamedTuple):
     """One native endpoint: ccxt's implicit method, its request weight and what it counts against the order limits."""

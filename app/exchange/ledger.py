@@ -32,7 +32,7 @@ class Ledger:
         self._states[heard.client_id] = state
         if len(self._states) > _KEEP:
             self._children.pop(self._states.popitem(last=False)[0], None)
-        if waiting := self._waiting.get(heard.client_id):
+        if state != known and (waiting := self._waiting.get(heard.client_id)):
             waiting.set()
         return state
 
@@ -72,7 +72,7 @@ class Ledger:
         ]
 
     def changes(self, client_id: str) -> asyncio.Event:
-        """Set whenever something is heard of this order; ``forget_changes`` when no longer waited on."""
+        """Set whenever something new is heard of this order; ``forget_changes`` when no longer waited on."""
         return self._waiting.setdefault(client_id, asyncio.Event())
 
     def forget_changes(self, client_id: str) -> None:

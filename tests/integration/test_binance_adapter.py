@@ -196,6 +196,14 @@ async def test_when_nobody_answers_it_says_that_it_does_not_know(world: World, e
     assert found.status is OrderStatus.FILLED
 
 
+async def test_a_key_revoked_meanwhile_does_not_turn_unknown_into_refused(world: World, exchange: BinanceExchange) -> None:
+    world.proxy.mute()
+    world.proxy.add(Fault("POST", ORDER, reaches=True, status=503, body=UNKNOWN_503))
+    world.proxy.add(Fault("GET", ORDER, reaches=False, status=401, body=code(-2015), times=None))
+    with pytest.raises(OutcomeUnknown):
+        await exchange.place(ENTRY)
+
+
 # -- placing: surely nothing happened -----------------------------------------------------------------------------------
 
 
@@ -329,6 +337,15 @@ async def test_a_stream_that_tells_nothing_is_found_out(world: World, exchange: 
     await exchange.place(ENTRY)
     [down] = await log.until(StreamDown)
     assert ENTRY.client_id in down.reason
+    await log.until(StreamUp, count=2)
+
+
+async def test_a_connection_whose_other_end_is_gone_is_found_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.exchange.binance_stream._PING_S", 0.1)
+    world.proxy.answers_pings = False
+    log = EventLog(await world.connect())
+    await log.until(StreamDown)
+    world.proxy.answers_pings = True
     await log.until(StreamUp, count=2)
 
 

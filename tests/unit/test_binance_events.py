@@ -123,6 +123,12 @@ def test_a_stranger_is_let_go_under_its_own_name(listener: Listener) -> None:
     assert [type(e) for e in listener.hears(trade("web_abc", 12, 10, z="0.2"))] == [Fill, OrderState], "known now: not held again"
 
 
+@pytest.mark.parametrize("client_id", ["autoclose-1765", "adl_autoclose", "settlement_autoclose-9"])
+def test_what_binance_itself_sends_is_told_at_once(listener: Listener, client_id: str) -> None:
+    listener.hears(algo("NEW"))
+    assert [event.client_id for event in listener.hears(trade(client_id, 12, 9))] == [client_id] * 2
+
+
 def test_without_an_algo_order_of_ours_a_stranger_is_told_at_once(listener: Listener) -> None:
     assert [type(event) for event in listener.hears(trade("web_abc", 12, 9))] == [Fill, OrderState]
 
