@@ -75,7 +75,11 @@ def encode_envelope(envelope: AlertEnvelope) -> bytes:
 
 
 def decode_envelope(data: bytes | str) -> AlertEnvelope:
-    return AlertEnvelope(*orjson.loads(data))
+    """Raises ValueError for anything ``encode_envelope`` of this release did not write."""
+    try:
+        return AlertEnvelope(*orjson.loads(data))
+    except TypeError as error:
+        raise ValueError("not an alert of this release") from error
 
 
 def encode_json(value: Json) -> bytes:

@@ -65,7 +65,10 @@ class EmbeddedRedis:
         """Returns when it answers PING. Raises NoRedisServer."""
         executable = find_redis_server()
         await self.stop()
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise NoRedisServer(f"redis-server needs the directory {self._directory}: {error.strerror}") from error
         self._process = self._spawn(executable)
         try:
             await self._ready(self._clock.monotonic() + within_s)

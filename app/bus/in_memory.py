@@ -156,9 +156,11 @@ class InMemoryMarketBus:
     def __init__(self, server: InMemoryServer, *, history: int = HISTORY_KEPT) -> None:
         self._server = server
         self._kept = history
+        self._subscriptions: list[_Subscription] = []
 
     async def close(self) -> None:
-        """Nothing is held."""
+        for subscription in self._subscriptions:
+            subscription.end()
 
     async def publish(self, messages: Sequence[MarketMessage]) -> None:
         self._server.check()
@@ -179,7 +181,9 @@ class InMemoryMarketBus:
         return kept[-limit:] if limit > 0 else []
 
     def subscribe(self) -> AsyncIterator[MarketMessage]:
-        return _Subscription(self._server)
+        subscription = _Subscription(self._server)
+        self._subscriptions.append(subscription)
+        return subscription
 
 
 class _Subscription:
@@ -205,7 +209,7 @@ class _Subscription:
         message = await self._heard.get()
         if message is None:
             self._heard.put_nowait(None)
-            raise BusUnavailable("the in-process bus is cut")
+            raise BusUnavailable("the in-process subscription has ended")
         return message
 
     async def aclose(self) -> None:

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from redis.asyncio import Redis
+import structlog
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -30,6 +31,8 @@ from app.bus.codec import (
 from app.bus.port import AlertEnvelope, BusUnavailable, InboxItem, Json
 from app.domain.market import MarketMessage
 
+log = structlog.get_logger(__name__)
+
 TIMEOUT_S = 1.5
 REPLY_KEPT_S = 86_400
 BEAT_KEPT_MS = 5_000
@@ -37,6 +40,8 @@ HISTORY_KEPT = 2_000
 _SILENCE_S = 2.0  # a subscription this quiet is pinged; as long again without a word, and it is dead
 _GROUP = "trader"
 _PAGE = 64
+_CONNECTIONS = 16
+_BLOCKING_READS = 1_000
 
 # The entry goes in before the key is set: if it cannot be added, no key is left behind.
 _PUT = """
@@ -49,14 +54,20 @@ return false
 
 
 def connect(url: str, *, answers_within_s: float | None = TIMEOUT_S) -> "Redis":
-    """A client without retries. ``answers_within_s`` None is for blocking reads, bounded by their caller."""
-    return Redis.from_url(
-        url,
-        socket_timeout=answers_within_s,
-        socket_connect_timeout=TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-    )
+    """A client without retries. ``answers_within_s`` None is for blocking reads, bounded by their caller.
+
+    In a burst commands wait for one of a few connections; blocking reads get one each.
+    """
+    options: dict[str, Any] = {
+        "socket_timeout": answers_within_s,
+        "socket_connect_timeout": TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+    }
+    if answers_within_s is None:
+        return Redis.from_url(url, max_connections=_BLOCKING_READS, **options)
+    pool = BlockingConnectionPool.from_url(url, max_connections=_CONNECTIONS, timeout=answers_within_s, **options)
+    return Redis.from_pool(pool)
 
 
 @contextmanager
@@ -147,11 +158,25 @@ class RedisInbox:
         now_ms = int(seconds) * 1000 + int(micros) // 1000
         items = []
         for raw, entry in entries:
-            receipt = raw.decode()
+            receipt, data = raw.decode(), entry.get(b"e", b"")
+            try:
+                envelope = decode_envelope(data)
+            except ValueError as error:
+                await self._set_aside(receipt, data, error)
+                continue
             age_ms = max(0, now_ms - int(receipt.split("-")[0]))
-            items.append(InboxItem(receipt, decode_envelope(entry[b"e"]), age_ms, redelivered))
+            items.append(InboxItem(receipt, envelope, age_ms, redelivered))
         self._in_hand.update(item.receipt for item in items)
         return items
+
+    async def _set_aside(self, receipt: str, data: bytes, error: ValueError) -> None:
+        """An entry of another release: kept for a person to look at, and out of the way of the alerts behind it."""
+        log.error("inbox_entry_unreadable", receipt=receipt, kept_in=f"{self._stream}:unreadable", error=str(error))
+        async with self._client.pipeline(transaction=True) as pipe:
+            pipe.xadd(f"{self._stream}:unreadable", {"e": data})
+            pipe.xack(self._stream, _GROUP, receipt)
+            pipe.xdel(self._stream, receipt)
+            await pipe.execute()
 
     async def done(self, item: InboxItem) -> None:
         async with within(self._timeout_s, "inbox done"), self._client.pipeline(transaction=True) as pipe:
@@ -288,6 +313,7 @@ class _Subscription:
     def __init__(self, listener: PubSub, channel: str, timeout_s: float, registry: "set[_Subscription]") -> None:
         self._listener = listener
         self._registry = registry
+        self._closed = False
         self.started = asyncio.create_task(self._start(channel, timeout_s))
 
     async def _start(self, channel: str, timeout_s: float) -> BusUnavailable | None:
@@ -302,7 +328,7 @@ class _Subscription:
         return self
 
     async def __anext__(self) -> MarketMessage:
-        failed = await asyncio.shield(self.started)
+        failed = None if self._closed else await asyncio.shield(self.started)
         if failed is None:
             try:
                 return await self._next_message()
@@ -324,6 +350,8 @@ class _Subscription:
                     return _decoded(heard["data"])
 
     async def _listen(self) -> dict[str, Any] | None:
+        if self._closed:
+            raise BusUnavailable("market subscription: closed")
         heard: dict[str, Any] | None = await self._listener.get_message(timeout=_SILENCE_S)
         return heard
 
@@ -332,6 +360,7 @@ class _Subscription:
 
     async def close(self) -> None:
         self._registry.discard(self)
-        self.started.cancel()
+        self._closed = True
+        await asyncio.wait((self.started,))
         with bus_errors("market subscription"):
             await self._listener.aclose()  # type: ignore[no-untyped-call]

@@ -27,7 +27,9 @@ class GatewayConfig:
     def __post_init__(self) -> None:
         length = len(self.token.get_secret_value()) if self.token else 0
         if self.auth_required and self.token is None:
-            raise BadGatewayConfig("auth.token is not set: set QC_AUTH__TOKEN (or auth.required = false for this machine alone)")
+            raise BadGatewayConfig(
+                "auth.token is not set: set QC_AUTH__TOKEN (auth.required = false is for a machine of your own)"
+            )
         if self.token is not None and length < SHORTEST_TOKEN:
             raise BadGatewayConfig(f"auth.token has {length} characters: use at least {SHORTEST_TOKEN}, hard to guess")
         if not 0 < self.reply_within_s <= 2.5:

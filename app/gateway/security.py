@@ -1,7 +1,7 @@
 """Who may speak to the gateway: whoever knows the token, in the path, the body or the Authorization header.
 
-Without a token only with ``auth.required = false``, and then only for programs on this very machine: a request that came through
-a proxy, or from a web page (browsers send ``Origin``), is a stranger's.
+Without a token only with ``auth.required = false``, and then only for who speaks to it directly: a request that came through a
+proxy, or from a web page (browsers send ``Origin``), is a stranger's.
 """
 
 import hmac

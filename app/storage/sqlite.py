@@ -9,7 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from pydantic import ValidationError
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, StaticPool
 
@@ -181,11 +182,18 @@ def _answer(engine: Engine, path: Path, query: Callable[[Connection], Answer]) -
             return query(connection)
     except SQLAlchemyError as error:
         raise _unavailable(path, error) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in (error.title, *first["loc"]))
+        cause = f"a record of another release cannot be read ({where}: {first['msg']})"
+        raise JournalUnavailable(f"journal {path}: {cause}: end open trades with the release that began them") from error
 
 
 def writing_engine(path: Path, busy_ms: int) -> Engine:
     # check_same_thread: the pool keeps one connection, and only the writer thread ever uses it.
-    engine = create_engine(f"sqlite:///{path}", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)), poolclass=StaticPool, connect_args={"check_same_thread": False}
+    )
 
     @event.listens_for(engine, "connect")
     def _set_up(connection: sqlite3.Connection, _record: object) -> None:
@@ -201,7 +209,7 @@ def writing_engine(path: Path, busy_ms: int) -> Engine:
 
 
 def _reading_engine(path: Path) -> Engine:
-    address = f"file:{path.resolve()}?mode=ro"
+    address = f"{path.resolve().as_uri()}?mode=ro"
 
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(address, uri=True, timeout=BUSY_MS / 1000, check_same_thread=False)

@@ -12,6 +12,7 @@ from manual_clock import ManualClock
 
 from app.bus.in_memory import InMemoryServer
 from app.bus.port import AlertEnvelope, BusUnavailable
+from app.bus.redis import connect
 from app.domain.market import Bar, BarIndicators, BetaReading, MarkPrice, Quote, StreamHealth
 
 PATIENCE = 5.0
@@ -82,6 +83,15 @@ async def test_of_concurrent_deliveries_one_is_enqueued(world: BusWorld) -> None
     winner = f"alert{answers.index(None)}"
     assert [answer for answer in answers if answer] == [winner] * 3
     assert [item.envelope.alert_id for item in await world.inbox().take(PATIENCE)] == [winner]
+
+
+async def test_a_burst_is_taken_whole(world: BusWorld) -> None:
+    inbox = world.inbox()
+    assert await asyncio.gather(*(inbox.put(alert(number)) for number in range(200))) == [None] * 200
+    taken: set[str] = set()
+    while items := await inbox.take(0):
+        taken.update(item.envelope.alert_id for item in items)
+    assert taken == {f"alert{number}" for number in range(200)}
 
 
 async def test_a_key_is_remembered_when_its_alert_is_done_and_forgotten_after_its_time(world: BusWorld) -> None:
@@ -296,6 +306,19 @@ async def test_a_subscription_ends_with_the_connection(world: BusWorld) -> None:
             await asyncio.wait_for(call(), PATIENCE)
 
 
+async def test_a_subscription_ends_when_its_own_side_closes(world: BusWorld) -> None:
+    market = world.market()
+    waiting, later = market.subscribe(), market.subscribe()
+    await ready(waiting)
+    following = asyncio.create_task(collect(waiting, 1))
+    await settle()
+    await market.close()
+    with pytest.raises(BusUnavailable):
+        await asyncio.wait_for(following, PATIENCE)
+    with pytest.raises(BusUnavailable):
+        await asyncio.wait_for(collect(later, 1), PATIENCE)
+
+
 async def test_a_subscription_can_be_made_again_after_the_connection_is_back(world: BusWorld) -> None:
     market = world.market()
     await world.cut()
@@ -339,6 +362,21 @@ async def test_the_lease_says_when_the_bus_is_gone(world: BusWorld) -> None:
     await world.cut()
     with pytest.raises(BusUnavailable):
         await lease.renew()
+
+
+@pytest.mark.parametrize("damaged", [b"[1,2]", b"not json", b'{"a": 1}'])
+async def test_an_entry_of_another_release_is_set_aside(tmp_path: Path, damaged: bytes) -> None:
+    world = RedisWorld(tmp_path)
+    await world.redis.start()
+    client = connect(world.redis.url)
+    await client.xadd("qc:inbox", {"e": damaged})
+    inbox = world.inbox()
+    await inbox.put(alert())
+    assert [item.envelope for item in await inbox.take(PATIENCE)] == [alert()]
+    assert [entry for _, entry in await client.xrange("qc:inbox:unreadable")] == [{b"e": damaged}]
+    assert [item.envelope for item in await world.inbox().take(PATIENCE)] == [alert()]
+    await client.aclose()
+    await world.close()
 
 
 async def settle() -> None:

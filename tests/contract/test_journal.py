@@ -318,6 +318,24 @@ async def test_a_bad_file_gets_one_clear_line(tmp_path: Path, make: Callable[[Pa
     await journal.close()
 
 
+async def test_a_record_of_another_release_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "jour nal?100%#.sqlite"
+    journal = SqliteJournal(path)
+    await journal.open()
+    await journal.open_trade(an_alert(), a_plan())
+    await asyncio.to_thread(age_plan, path)
+    for read in (journal.live_trades, lambda: JournalReader(path).trade("trade1")):
+        with pytest.raises(JournalUnavailable, match=r"Plan.side: .*release that began them"):
+            await read()
+    await journal.close()
+
+
+def age_plan(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("""UPDATE trades SET plan = replace(plan, '"side":"BUY"', '"side":"UP"')""")
+    connection.close()
+
+
 async def test_a_path_that_cannot_be_gets_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "journal.sqlite"
