@@ -12,8 +12,8 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+from app.bus.connection import bus_errors, connect
 from app.bus.port import BusUnavailable
-from app.bus.redis import bus_errors, connect
 from app.clock import Clock
 
 _PR_SET_PDEATHSIG = 1

@@ -1,6 +1,6 @@
 """The lease: of two traders only its holder opens positions. Redis keeps the owner's token under a key that expires by itself."""
 
-from app.bus.redis import TIMEOUT_S, connect, within
+from app.bus.connection import TIMEOUT_S, connect, within
 
 _TAKE = """
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end

@@ -6,16 +6,12 @@ itself: whether a lost answer may be asked for again is the caller's decision.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from app.bus.codec import (
     decode_envelope,
@@ -28,20 +24,18 @@ from app.bus.codec import (
     history_of,
     latest_field,
 )
+from app.bus.connection import TIMEOUT_S, bus_errors, connect, subscribed, within
 from app.bus.port import AlertEnvelope, BusUnavailable, InboxItem, Json
 from app.domain.market import MarketMessage
 
 log = structlog.get_logger(__name__)
 
-TIMEOUT_S = 1.5
 REPLY_KEPT_S = 86_400
 BEAT_KEPT_MS = 5_000
 HISTORY_KEPT = 2_000
-_SILENCE_S = 2.0  # a subscription this quiet is pinged; as long again without a word, and it is dead
+SILENCE_S = 2.0
 _GROUP = "trader"
 _PAGE = 64
-_CONNECTIONS = 16
-_BLOCKING_READS = 1_000
 
 # The entry goes in before the key is set: if it cannot be added, no key is left behind.
 _PUT = """
@@ -51,38 +45,6 @@ redis.call('XADD', KEYS[2], '*', 'e', ARGV[3])
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 return false
 """
-
-
-def connect(url: str, *, answers_within_s: float | None = TIMEOUT_S) -> "Redis":
-    """A client without retries. ``answers_within_s`` None is for blocking reads, bounded by their caller.
-
-    In a burst commands wait for one of a few connections; blocking reads get one each.
-    """
-    options: dict[str, Any] = {
-        "socket_timeout": answers_within_s,
-        "socket_connect_timeout": TIMEOUT_S,
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,
-    }
-    if answers_within_s is None:
-        return Redis.from_url(url, max_connections=_BLOCKING_READS, **options)
-    pool = BlockingConnectionPool.from_url(url, max_connections=_CONNECTIONS, timeout=answers_within_s, **options)
-    return Redis.from_pool(pool)
-
-
-@contextmanager
-def bus_errors(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except (RedisError, OSError) as error:  # TimeoutError is an OSError
-        raise BusUnavailable(f"{doing}: {error or type(error).__name__}") from error
-
-
-@asynccontextmanager
-async def within(seconds: float, doing: str) -> AsyncIterator[None]:
-    with bus_errors(doing):
-        async with asyncio.timeout(seconds):
-            yield
 
 
 class RedisInbox:
@@ -234,19 +196,20 @@ class RedisInbox:
         return decode_json(data) if data is not None else None
 
 
-async def subscribed(listener: PubSub, channel: str) -> None:
-    """Subscribe and wait for the server's word that it is done."""
-    await listener.subscribe(channel)
-    while True:
-        confirmation = await listener.get_message(timeout=None)
-        if confirmation is not None and confirmation["type"] == "subscribe":
-            return
-
-
 class RedisMarketBus:
     """Latest values in a hash, each message on one channel, the newest bars, indicators and β readings in lists."""
 
-    def __init__(self, url: str, *, prefix: str = "qc", timeout_s: float = TIMEOUT_S, history: int = HISTORY_KEPT) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "qc",
+        timeout_s: float = TIMEOUT_S,
+        history: int = HISTORY_KEPT,
+        silence_s: float = SILENCE_S,
+    ) -> None:
+        """A subscription quiet for ``silence_s`` asks for a sign of life, and ends after as long again without one."""
+        self._silence_s = silence_s
         self._client = connect(url, answers_within_s=timeout_s)
         self._listeners = connect(url, answers_within_s=None)
         self._timeout_s = timeout_s
@@ -290,7 +253,9 @@ class RedisMarketBus:
 
     def subscribe(self) -> AsyncIterator[MarketMessage]:
         """Starts now, in the background: what ``latest`` and ``history`` do not show yet when called after this, is heard."""
-        subscription = _Subscription(self._listeners.pubsub(), self._prefix, self._timeout_s, self._subscriptions)
+        subscription = _Subscription(
+            self._listeners.pubsub(), self._prefix, self._timeout_s, self._silence_s, self._subscriptions
+        )
         self._subscriptions.add(subscription)
         return subscription
 
@@ -310,7 +275,10 @@ def _decoded(data: bytes | str) -> MarketMessage:
 class _Subscription:
     """One listener's iterator. Ends with BusUnavailable when the connection fails or goes silent."""
 
-    def __init__(self, listener: PubSub, channel: str, timeout_s: float, registry: "set[_Subscription]") -> None:
+    def __init__(
+        self, listener: PubSub, channel: str, timeout_s: float, silence_s: float, registry: "set[_Subscription]"
+    ) -> None:
+        self._silence_s = silence_s
         self._listener = listener
         self._registry = registry
         self._closed = False
@@ -352,7 +320,7 @@ class _Subscription:
     async def _listen(self) -> dict[str, Any] | None:
         if self._closed:
             raise BusUnavailable("market subscription: closed")
-        heard: dict[str, Any] | None = await self._listener.get_message(timeout=_SILENCE_S)
+        heard: dict[str, Any] | None = await self._listener.get_message(timeout=self._silence_s)
         return heard
 
     async def aclose(self) -> None:

@@ -1,6 +1,8 @@
 """The one shape of every refusal and error: ``success, error, code, suggestions``. Paths and bodies are never echoed whole."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from string import Template
 from typing import Any
 
 import structlog
@@ -27,28 +29,70 @@ class Failure(BaseModel):
     suggestions: list[str] = []
 
 
-class GatewayError(Exception):
-    """Ends a request with that failure."""
+@dataclass(frozen=True, slots=True)
+class FailureText:
+    """``error`` is a template over the facts of the case (``$name``)."""
 
-    def __init__(self, http_status: int, code: str, error: str, suggestions: Sequence[str] = ()) -> None:
+    http_status: int
+    error: str
+    suggestions: tuple[str, ...] = ()
+
+
+_ADDRESSES = ("POST alerts to /webhook; see /docs for the rest",)
+
+FAILURES: Mapping[str, FailureText] = {
+    "unauthorized": FailureText(
+        401,
+        "no valid token came with the request",
+        (
+            "alerts: put the token in the address (/webhook/TOKEN) or in the alert's JSON, field token",
+            "a token inside a body that is not valid JSON cannot be read",
+            "elsewhere: send the header Authorization: Bearer TOKEN",
+        ),
+    ),
+    "not_found": FailureText(404, "there is nothing here", _ADDRESSES),
+    "trade_not_found": FailureText(
+        404,
+        "the journal has no trade or alert of that id",
+        ("use the id the webhook answered; an alert shows here once the trader has taken it",),
+    ),
+    "method_not_allowed": FailureText(405, "this address does not take that method", _ADDRESSES),
+    "body_incomplete": FailureText(408, "the body did not arrive in time", ("send it again",)),
+    "body_too_large": FailureText(413, "the body is larger than $limit bytes", ("send the alert's fields and nothing else",)),
+    "bad_request": FailureText(422, "$field is not as expected", ("see /docs for its form",)),
+    "http_error": FailureText(400, "the request cannot be served", ("see /docs",)),
+    "inbox_unavailable": FailureText(
+        503,
+        "the alert could not be stored and was not taken",
+        ("TradingView sends it again by itself; from elsewhere, send it again",),
+    ),
+    "journal_unavailable": FailureText(503, "the journal cannot be read now", ("try again",)),
+    "internal_error": FailureText(500, "the gateway failed on this request", ("its log says why",)),
+}
+_OF_STATUS = {404: "not_found", 405: "method_not_allowed"}
+
+
+class GatewayError(Exception):
+    """Ends a request with the failure of that code. Raises KeyError for one the table does not know."""
+
+    def __init__(self, code: str, **facts: object) -> None:
         super().__init__(code)
-        self.http_status = http_status
-        self.failure = Failure(error=error, code=code, suggestions=list(suggestions))
+        text = FAILURES[code]
+        self.http_status = text.http_status
+        self.failure = Failure(error=Template(text.error).substitute(facts), code=code, suggestions=list(text.suggestions))
+
+
+class AlertRefused(GatewayError):
+    """The alert itself is refused."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        Exception.__init__(self, refusal.code)
+        self.http_status = 400 if refusal.code in _NOT_UNDERSTOOD else 422
+        self.failure = Failure(error=refusal.message, code=refusal.code, suggestions=list(refusal.suggestions))
 
 
 def answer(http_status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> JSONResponse:
     return JSONResponse(_printable(dict(content)), http_status, dict(headers) if headers else None)
-
-
-def refused(refusal: Refusal) -> GatewayError:
-    http_status = 400 if refusal.code in _NOT_UNDERSTOOD else 422
-    return GatewayError(http_status, refusal.code, refusal.message, refusal.suggestions)
-
-
-_KNOWN = {
-    404: ("not_found", "there is nothing here", ("POST alerts to /webhook; see /docs for the rest",)),
-    405: ("method_not_allowed", "this address does not take that method", ("POST alerts to /webhook; see /docs for the rest",)),
-}
 
 
 def install(app: FastAPI) -> None:
@@ -59,22 +103,19 @@ def install(app: FastAPI) -> None:
         return answer(error.http_status, error.failure.model_dump())
 
     @app.exception_handler(HTTPException)
-    async def known(_request: Request, error: HTTPException) -> JSONResponse:
-        code, text, suggestions = _KNOWN.get(error.status_code, ("http_error", "the request cannot be served", ()))
-        failure = Failure(error=text, code=code, suggestions=list(suggestions))
+    async def http(_request: Request, error: HTTPException) -> JSONResponse:
+        failure = GatewayError(_OF_STATUS.get(error.status_code, "http_error")).failure
         return answer(error.status_code, failure.model_dump(), error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        failure = Failure(error=f"{where} is not as expected", code="bad_request", suggestions=["see /docs for its form"])
-        return answer(422, failure.model_dump())
+        return answer(422, GatewayError("bad_request", field=where).failure.model_dump())
 
     @app.exception_handler(Exception)
     async def bug(_request: Request, error: Exception) -> JSONResponse:
         log.error("request_failed", error=type(error).__name__)
-        failure = Failure(error="the gateway failed on this request; its log says more", code="internal_error")
-        return answer(500, failure.model_dump())
+        return answer(500, GatewayError("internal_error").failure.model_dump())
 
 
 def _printable(value: Any) -> Any:

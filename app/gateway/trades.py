@@ -58,14 +58,13 @@ def routes(reader: JournalReader, doorkeeper: Doorkeeper) -> APIRouter:
     async def get_trade(request: Request, trade_id: str) -> JSONResponse:
         """A trade with its plan, milestones, orders, fills and result. Token: ``Authorization: Bearer TOKEN``."""
         if not doorkeeper.admits(request.headers):
-            raise GatewayError(401, "unauthorized", "no valid token", ["send the header Authorization: Bearer TOKEN"])
+            raise GatewayError("unauthorized")
         try:
             trade = await find(reader, trade_id)
         except JournalUnavailable as error:
-            raise GatewayError(503, "journal_unavailable", "the journal cannot be read now", ["try again"]) from error
+            raise GatewayError("journal_unavailable") from error
         if trade is None:
-            hint = "use the id the webhook answered; an alert shows here once the trader has taken it"
-            raise GatewayError(404, "trade_not_found", "the journal has no trade or alert of that id", [hint])
+            raise GatewayError("trade_not_found")
         return answer(200, trade.model_dump(mode="json"))
 
     return router

@@ -19,7 +19,7 @@ from app.domain.plan import trade_id_for
 from app.domain.signal import Alert, alert_key, parse_alert
 from app.domain.verdict import Refusal
 from app.gateway.config import GatewayConfig
-from app.gateway.failures import Failure, GatewayError, answer, refused
+from app.gateway.failures import AlertRefused, Failure, GatewayError, answer
 from app.gateway.security import Doorkeeper, body_token
 
 log = structlog.get_logger(__name__)
@@ -58,6 +58,7 @@ class Placed(BaseModel):
 DOCUMENTED: dict[str, Any] = {
     "response_model": Placed,
     "responses": {
+        408: {"model": Failure, "description": "The body did not arrive in time."},
         400: {"model": Failure, "description": "The body is not an alert."},
         401: {"model": Failure, "description": "No valid token."},
         413: {"model": Failure, "description": "The body is too large."},
@@ -84,7 +85,7 @@ class Webhook:
         parsed = parse_alert(body)
         if isinstance(parsed, Refusal):
             log.info("alert_not_taken", code=parsed.code, bytes=len(body))
-            raise refused(parsed)
+            raise AlertRefused(parsed)
         envelope = envelope_for(parsed, body, received_ms, received_at)
         first = await self._enqueue(envelope)
         if first is not None:
@@ -94,14 +95,9 @@ class Webhook:
         return await self._answer(envelope)
 
     def _authenticate(self, request: Request, path_token: str | None, body: bytes) -> None:
-        in_body = body_token(body)
-        if self.doorkeeper.admits(request.headers, (path_token, in_body)):
-            return
-        log.warning("webhook_refused", reason="token")
-        suggestions = ["put the token in the address (/webhook/TOKEN) or in the alert's JSON, field token"]
-        if path_token is None and in_body is None:
-            suggestions.append("a token inside a body that is not valid JSON cannot be read")
-        raise GatewayError(401, "unauthorized", "no valid token came with the alert", suggestions)
+        if not self.doorkeeper.admits(request.headers, (path_token, body_token(body))):
+            log.warning("webhook_refused", reason="token")
+            raise GatewayError("unauthorized")
 
     async def _enqueue(self, envelope: AlertEnvelope) -> str | None:
         try:
@@ -109,8 +105,7 @@ class Webhook:
                 return await self.inbox.put(envelope)
         except (BusUnavailable, TimeoutError) as error:
             log.error("inbox_unavailable", id=envelope.alert_id, error=str(error))
-            hint = "TradingView sends it again by itself; from elsewhere, send it again"
-            raise GatewayError(503, "inbox_unavailable", "the alert could not be stored and was not taken", [hint]) from error
+            raise GatewayError("inbox_unavailable") from error
 
     async def _answer(self, envelope: AlertEnvelope) -> JSONResponse:
         """The trader's word if it comes in time. From here on the alert is durable: whatever fails, it is accepted."""
@@ -152,9 +147,9 @@ async def read_body(request: Request, limit: int) -> bytes:
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > limit:
-                    raise GatewayError(413, "body_too_large", f"the body is larger than {limit} bytes", ["send the alert alone"])
+                    raise GatewayError("body_too_large", limit=limit)
     except (TimeoutError, ClientDisconnect) as error:
-        raise GatewayError(408, "body_incomplete", "the body did not arrive in time", ["send it again"]) from error
+        raise GatewayError("body_incomplete") from error
     return bytes(body)
 
 

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 from manual_clock import ManualClock
 
+from app.bus.connection import connect
 from app.bus.embedded import EmbeddedRedis
 from app.bus.in_memory import InMemoryInbox, InMemoryLease, InMemoryMarketBus, InMemoryServer
 from app.bus.lease import RedisLease
-from app.bus.redis import RedisInbox, RedisMarketBus, connect
+from app.bus.redis import RedisInbox, RedisMarketBus
 from app.clock import SystemClock
 
 _Port = TypeVar("_Port", RedisInbox, RedisMarketBus, RedisLease)

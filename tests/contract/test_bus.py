@@ -1,6 +1,8 @@
 """What every bus adapter promises, loss of the connection and death of the reader included."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -10,9 +12,10 @@ import pytest
 from bus_worlds import BusWorld, MemoryWorld, RedisWorld
 from manual_clock import ManualClock
 
+from app.bus.connection import connect
 from app.bus.in_memory import InMemoryServer
 from app.bus.port import AlertEnvelope, BusUnavailable
-from app.bus.redis import connect
+from app.bus.redis import RedisMarketBus
 from app.domain.market import Bar, BarIndicators, BetaReading, MarkPrice, Quote, StreamHealth
 
 PATIENCE = 5.0
@@ -376,6 +379,29 @@ async def test_an_entry_of_another_release_is_set_aside(tmp_path: Path, damaged:
     assert [entry for _, entry in await client.xrange("qc:inbox:unreadable")] == [{b"e": damaged}]
     assert [item.envelope for item in await world.inbox().take(PATIENCE)] == [alert()]
     await client.aclose()
+    await world.close()
+
+
+async def test_a_quiet_connection_is_kept_and_a_dead_one_found_out(tmp_path: Path) -> None:
+    """A stopped server stands for a peer that is gone without a word."""
+    world = RedisWorld(tmp_path)
+    await world.redis.start()
+    market = RedisMarketBus(world.redis.url, silence_s=0.05)
+    heard = market.subscribe()
+    await ready(heard)
+    following = asyncio.create_task(collect(heard, 1))
+    done, _ = await asyncio.wait((following,), timeout=0.5)
+    assert not done
+    await market.publish([quote()])
+    assert await asyncio.wait_for(following, PATIENCE) == [quote()]
+    assert world.redis.pid is not None
+    os.kill(world.redis.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(BusUnavailable, match="silent"):
+            await asyncio.wait_for(collect(heard, 1), PATIENCE)
+    finally:
+        os.kill(world.redis.pid, signal.SIGCONT)
+    await market.close()
     await world.close()
 
 
