@@ -167,7 +167,10 @@ def _tape(
         return tape, ConstantFunding()
     if synthetic is not None or script:
         raise TapeError("--klines: cannot be combined with --synthetic or --script; choose one market")
-    return load_tape(klines, history_minutes), load_funding(klines)
+    try:
+        return load_tape(klines, history_minutes), load_funding(klines)
+    except TapeError as error:
+        raise TapeError(f"--klines: {error}") from None
 
 
 def simulator_command(

@@ -1,0 +1,141 @@
+"""How the simulator's exchange time runs against the host's clock."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from simulated import BTC, BUY, SELL, START_MS, d
+
+from app.simulator.params import Params
+from app.simulator.runtime import QUIET_S, Runtime
+from app.simulator.server import build_runtime
+from app.simulator.tape import Candle
+from app.simulator.tape_recorded import RecordedTape
+from app.simulator.tape_synthetic import SyntheticTape
+from app.simulator.venue_types import OrderType
+
+
+class FakeClock:
+    """Time passes only by sleeping; ``on_sleep`` sees what was done before."""
+
+    def __init__(self, on_sleep: Callable[[], None] = lambda: None) -> None:
+        self.now = 1_000.0
+        self.on_sleep = on_sleep
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall_ms(self) -> int:
+        return int(self.now * 1000)
+
+    async def sleep(self, seconds: float) -> None:
+        self.on_sleep()
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def played(runtime: Runtime) -> AsyncIterator[Callable[[float], "asyncio.Future[None]"]]:
+    """Runs it; ``await wait(seconds)`` lets that much of the fake time pass."""
+    task = asyncio.create_task(runtime.run())
+    clock = runtime.clock
+
+    async def wait(seconds: float) -> None:
+        end = clock.monotonic() + seconds
+        while clock.monotonic() < end:
+            assert not task.done(), task.exception()
+            await asyncio.sleep(0)
+
+    try:
+        yield lambda seconds: asyncio.ensure_future(wait(seconds))
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def synthetic_runtime(speed: float, delay_ms: float = 0.0) -> Runtime:
+    return build_runtime(SyntheticTape(7, START_MS), FakeClock(), speed=speed, delay_ms=delay_ms)
+
+
+@pytest.mark.parametrize("speed", [1.0, 10.0, 200.0])
+async def test_exchange_time_runs_with_the_speed(speed: float) -> None:
+    runtime = synthetic_runtime(speed)
+    async with played(runtime) as wait:
+        await wait(10)
+
+    assert runtime.venue.now_ms - START_MS == pytest.approx(10_000 * speed, rel=0.02)
+
+
+async def test_speed_zero_stands_still() -> None:
+    runtime = synthetic_runtime(0)
+    async with played(runtime) as wait:
+        await wait(5)
+
+    assert runtime.venue.now_ms == START_MS
+
+
+async def test_fast_time_stands_still_while_a_signed_request_is_in_flight() -> None:
+    runtime = synthetic_runtime(200)
+    async with played(runtime) as wait:
+        await wait(0.1)
+        with runtime.request():
+            held = runtime.venue.now_ms
+            await wait(5)
+            assert runtime.venue.now_ms == held
+        await wait(0.1)
+        assert held < runtime.venue.now_ms <= held + 200 * 200
+
+
+async def test_normal_time_does_not_wait_for_requests() -> None:
+    runtime = synthetic_runtime(1)
+    async with played(runtime) as wait:
+        with runtime.request():
+            await wait(2)
+
+    assert runtime.venue.now_ms == pytest.approx(START_MS + 2_000, abs=100)
+
+
+async def test_fast_time_stops_at_a_private_event_and_pauses() -> None:
+    turns: list[tuple[float, int, bool]] = []  # host's time, exchange time, in a position
+    clock = FakeClock(lambda: turns.append((clock.now, runtime.venue.now_ms, bool(runtime.venue.position(BTC).quantity))))
+    runtime = build_runtime(SyntheticTape(7, START_MS), clock, speed=200)
+    runtime.venue.place_order(BTC, BUY, OrderType.MARKET, d("0.01"))
+    for kind, distance in ((OrderType.STOP_MARKET, d("-20")), (OrderType.TAKE_PROFIT_MARKET, d("20"))):
+        trigger = runtime.venue.last_price(BTC) + distance
+        runtime.venue.place_algo(BTC, SELL, kind, trigger, quantity=d("0.01"), reduce_only=True)
+    runtime.publish()
+    async with played(runtime) as wait:
+        while runtime.venue.position(BTC).quantity:
+            await wait(0.1)
+        await wait(1)
+
+    closed = next(turn for turn in turns if not turn[2])
+    assert closed[1] - runtime.venue.trades(BTC)[-1].time_ms <= 1_000  # no further than the step it happened in
+    quiet = [at_ms for host, at_ms, _ in turns if closed[0] <= host < closed[0] + QUIET_S]
+    assert len(quiet) > 1
+    assert set(quiet) == {closed[1]}
+    assert turns[-1][1] > closed[1]
+
+
+async def test_an_order_reaches_the_venue_after_the_delay() -> None:
+    runtime = synthetic_runtime(1, delay_ms=5)
+    before = runtime.clock.monotonic()
+
+    await runtime.execute(lambda venue, _params: venue.now_ms, Params({}), is_order=True)
+    delayed = runtime.clock.monotonic() - before
+    await runtime.execute(lambda venue, _params: venue.now_ms, Params({}), is_order=False)
+
+    assert delayed == pytest.approx(0.005)
+    assert runtime.clock.monotonic() - before == pytest.approx(0.005)
+
+
+async def test_a_recorded_tape_ends_and_time_stands() -> None:
+    candles = [Candle(START_MS + i * 60_000, d(100), d(101), d(99), d(100), d(1)) for i in range(5)]
+    runtime = build_runtime(RecordedTape({BTC: candles}, 2), FakeClock(), speed=1_000)
+    async with played(runtime) as wait:
+        await wait(5)
+
+    assert runtime.has_ended
+    assert runtime.venue.now_ms == START_MS + 5 * 60_000 - 1
