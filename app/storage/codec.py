@@ -23,8 +23,12 @@ def dump(value: object) -> str:
 
 
 def load(kind: type[Record], text: str) -> Record:
-    """Raises ValueError for text ``dump`` did not write."""
-    record: Record = _adapter(cast(Hashable, kind)).validate_json(text)
+    """Raises ValueError for text ``dump`` did not write.
+
+    What an older or newer release wrote beside what this one knows is passed over: a trade may live across a release, and
+    must be recovered by the next.
+    """
+    record: Record = _adapter(cast(Hashable, kind)).validate_json(text, extra="ignore")
     return record
 
 

@@ -1,5 +1,6 @@
 """Every record the journal keeps comes back digit for digit."""
 
+import json
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -74,3 +75,11 @@ def test_amounts_are_text_with_every_digit() -> None:
 def test_damaged_text_is_refused() -> None:
     with pytest.raises(ValueError, match="Plan"):
         load(Plan, "{}")
+
+
+def test_a_plan_of_another_release_is_read() -> None:
+    """A trade that lives across a release is recovered by the next: rules it no longer knows are passed over, new ones default."""
+    stored = json.loads(dump(a_plan()))
+    stored["rules"]["entry"]["of_another_release"] = 1
+    del stored["rules"]["exits"]["exit_on_flip"]
+    assert load(Plan, json.dumps(stored)) == a_plan()
