@@ -10,6 +10,9 @@ from app.domain.trade.state import Leg, Trade
 from app.storage.port import TradeClosed
 from app.trader.live_trade import LiveTrade
 
+_HOUR_MS = 3_600_000
+_SETTLEMENT_SPREAD_MS = 60_000
+
 
 def account_for(live: LiveTrade, reason: str, funding: Decimal, exchange_ms: int) -> TradeClosed:
     """R = net P&L of all its legs after fees and funding, over filled quantity × |average entry − initial stop|."""
@@ -58,6 +61,14 @@ def _leg_account(trade: Trade, leg: Leg) -> dict[str, Any]:
         "gross": str(result.gross),
         "fees": str(result.fees),
     }
+
+
+def may_have_funding(fills: Iterable[Fill]) -> bool:
+    """Whether a settlement can lie between the first fill and the last. Contracts settle on full hours only, some seconds off."""
+    times = [fill.time_ms for fill in fills]
+    if not times:
+        return False
+    return (min(times) - _SETTLEMENT_SPREAD_MS) // _HOUR_MS != (max(times) + _SETTLEMENT_SPREAD_MS) // _HOUR_MS
 
 
 def _quantity(fills: Iterable[Fill]) -> Decimal:

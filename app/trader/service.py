@@ -20,7 +20,7 @@ from app.exchange.errors import ExchangeError, NotExecuted, OutcomeUnknown
 from app.exchange.port import Exchange
 from app.storage.port import Journal, JournalUnavailable, Note
 from app.trader.account_state import AccountState
-from app.trader.accounting import account_for
+from app.trader.accounting import account_for, may_have_funding
 from app.trader.config import TraderConfig
 from app.trader.desk import Desk
 from app.trader.intake import Intake, refusal_reply
@@ -296,8 +296,8 @@ class Trader:
         return True
 
     async def _funding(self, live: LiveTrade) -> Decimal:
-        if not live.trade.fills:
-            return Decimal(0)
+        if not may_have_funding(live.trade.fills.values()):
+            return Decimal(0)  # asking costs 30 of the request budget per symbol
         total = Decimal(0)
         since_ms = min(fill.time_ms for fill in live.trade.fills.values())
         for symbol in live.trade.plan.symbols:
