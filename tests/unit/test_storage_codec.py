@@ -78,7 +78,7 @@ def test_damaged_text_is_refused() -> None:
 
 
 def test_a_plan_of_another_release_is_read() -> None:
-    """A trade that lives across a release is recovered by the next: rules it no longer knows are passed over, new ones default."""
+    """A trade that lives across a release is recovered by the next: unknown rules are passed over, new ones default."""
     stored = json.loads(dump(a_plan()))
     stored["rules"]["entry"]["of_another_release"] = 1
     del stored["rules"]["exits"]["exit_on_flip"]
