@@ -127,7 +127,7 @@ class _Demo:
                 self._show_new(stored)
                 if stored.closed is not None:
                     return stored
-                if not is_fast and _is_all_protected(stored):
+                if not is_fast and is_all_protected(stored):
                     is_fast = True
                     await self._fast_forward()
             self._stack.check()
@@ -192,7 +192,7 @@ def _in_short(answer: dict[str, Any]) -> str:
     return f"{answer['status']} ({answer['id']}): {orders}"
 
 
-def _is_all_protected(stored: StoredTrade) -> bool:
+def is_all_protected(stored: StoredTrade) -> bool:
     """Stop, backstop and targets of BTC acknowledged, and every hedge that is to be there covered by its stop."""
     kinds = {note.kind for note in stored.notes}
     acknowledged = {str(n.data["purpose"]) for n in stored.notes if n.kind == "order_acknowledged" and n.data["leg"] == 0}

@@ -37,8 +37,13 @@ class LocalStack:
         self.gateway_url = f"http://{settings.gateway.host}:{settings.gateway.port or free_port()}"
         self.simulator_url = f"http://127.0.0.1:{free_port()}"
         self.journal_path = options.directory / "journal.sqlite"
-        self._redis = EmbeddedRedis(options.directory / "redis", clock)
+        self.redis = EmbeddedRedis(options.directory / "redis", clock)
         self.children: dict[str, Child] = {}
+
+    @property
+    def redis_url(self) -> str:
+        """The inbox's server; carries its password."""
+        return self._settings.redis.inbox_url or self.redis.url
 
     @property
     def alert_url(self) -> str:
@@ -50,7 +55,7 @@ class LocalStack:
         self._options.directory.mkdir(parents=True, exist_ok=True)
         if self._settings.redis.inbox_url is None or self._settings.redis.market_url is None:
             report("redis")
-            await self._redis.start()
+            await self.redis.start()
         if self._settings.exchange.mode is Mode.PAPER:
             report("simulator")
             port = self.simulator_url.rpartition(":")[2]
@@ -72,8 +77,8 @@ class LocalStack:
         settings = self._settings
         host, _, port = self.gateway_url.removeprefix("http://").rpartition(":")
         environment = {
-            "QC_REDIS__INBOX_URL": settings.redis.inbox_url or self._redis.url,
-            "QC_REDIS__MARKET_URL": settings.redis.market_url or self._redis.url,
+            "QC_REDIS__INBOX_URL": self.redis_url,
+            "QC_REDIS__MARKET_URL": settings.redis.market_url or self.redis.url,
             "QC_JOURNAL__PATH": str(self.journal_path),
             "QC_GATEWAY__HOST": host,
             "QC_GATEWAY__PORT": port,
@@ -111,7 +116,7 @@ class LocalStack:
         for name in ("gateway", "trader", "stream", "simulator"):
             if child := self.children.get(name):
                 await child.stop()
-        await self._redis.stop()
+        await self.redis.stop()
 
 
 def free_port() -> int:
