@@ -169,5 +169,11 @@ class Desk:
             live.timer.cancel()
             live.timer = None
 
+    def close(self) -> None:
+        """The process ends: no alarm rings any more."""
+        for live in self.trades.values():
+            self._clear_alarm(live)
+        self.trades.clear()
+
     def forget(self, live: LiveTrade) -> None:
         self.trades.pop(live.trade_id, None)

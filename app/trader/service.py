@@ -16,7 +16,7 @@ from app.domain.market import BarIndicators, MarketMessage, Quote
 from app.domain.orders import AccountUpdate, ExchangeEvent, Fill, OrderState, StreamDown, StreamUp
 from app.domain.refusals import refuse
 from app.domain.trade.messages import BarClosed, ExitRequested, QuoteSeen, StopBuying
-from app.exchange.errors import ExchangeError, NotExecuted, OutcomeUnknown
+from app.exchange.errors import ExchangeError, NotExecuted, OrderRefused, OutcomeUnknown
 from app.exchange.port import Exchange
 from app.storage.port import Journal, JournalUnavailable, Note
 from app.trader.account_state import AccountState
@@ -74,10 +74,8 @@ class Trader:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                work = group.create_task(self._live())
+                group.create_task(self._live())
                 await stop.wait()
-                work.cancel()
-                self._group = None
                 raise _Stopped
         except* _Stopped:
             pass
@@ -86,6 +84,13 @@ class Trader:
             await self._exchange.close()
 
     async def _live(self) -> None:
+        try:
+            await self._start_and_work()
+        finally:  # whatever ends it: nothing is begun any more
+            self._group = None
+            self.desk.close()
+
+    async def _start_and_work(self) -> None:
         await self._become_holder()
         lives = await self._switches.start()
         await self._exchange.connect()
@@ -138,10 +143,19 @@ class Trader:
 
     async def _prepare_symbol(self, symbol: str) -> None:
         self._intake.commissions[symbol] = await self._exchange.commission_rates(symbol)
-        busy = symbol in self._account.positions or self.desk.owner_of(symbol) or await self._exchange.open_orders(symbol)
-        if not busy:
+        if await self._is_in_use(symbol):
+            return
+        try:
             await self._exchange.set_isolated_margin(symbol)
             await self._exchange.set_leverage(symbol, self._config.rules.sizing.leverage)
+        except OrderRefused:
+            if not await self._is_in_use(symbol):  # by a hand that came in between
+                raise
+
+    async def _is_in_use(self, symbol: str) -> bool:
+        self._account.read(await self._exchange.account())
+        orders = await self._exchange.open_orders(symbol)
+        return symbol in self._account.positions or self.desk.owner_of(symbol) is not None or bool(orders)
 
     # --- facts --------------------------------------------------------------------------------------------------------
 

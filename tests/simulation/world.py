@@ -1,11 +1,12 @@
 """The whole trader in one process under virtual time: real trader, real venue, in-memory ports, a market on a script.
 
-``simulate`` plays a price path (seconds, price) for BTC; ETH and SOL follow by their β. Faults are set per purpose of order on
-``world.faults``. Everything the venue and the journal know is there to be asserted on. The market moves in small steps while
-something is going on, and in large ones while nothing is.
+``simulate`` plays a price path (seconds, price) for BTC, which the story may change by ``go``; ETH and SOL follow by their β.
+Faults are set per purpose of order on ``world.faults``. Everything the venue and the journal know is there to be asserted on.
+The market moves in small steps while something is going on, and in large ones while nothing is.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -17,16 +18,17 @@ import structlog
 
 from app.bus.in_memory import InMemoryInbox, InMemoryLease, InMemoryMarketBus, InMemoryServer
 from app.bus.port import AlertEnvelope
+from app.domain.instrument import Side
 from app.domain.market import MINUTE_MS, BarIndicators, BetaReading, MarketMessage, MarkPrice, Quote, StreamHealth
 from app.domain.orders import Account, ExchangeEvent, Fill, Order, OrderKind, OrderState
-from app.domain.plan import OrderName, Purpose, trade_id_for
+from app.domain.plan import OrderName, Plan, Purpose, trade_id_for
 from app.domain.rules import TradingRules
 from app.domain.signal import alert_key, parse_alert
 from app.exchange.errors import ExchangeError
 from app.exchange.in_memory import InMemoryExchange
 from app.simulator.venue import Tick, Venue
 from app.simulator.venue_state import VenueConfig
-from app.simulator.venue_types import AlgoOrder, ReduceOnlyPolicy
+from app.simulator.venue_types import AlgoOrder, AlgoStatus, ReduceOnlyPolicy
 from app.simulator.virtual_time import VirtualClock, VirtualTimeLoop, run_virtual
 from app.storage.audit import audit_trade
 from app.storage.codec import load
@@ -43,6 +45,10 @@ structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.
 START_MS = 1_750_000_000_000 - 1_750_000_000_000 % (15 * MINUTE_MS) + 10 * MINUTE_MS
 BETAS = {"ETHUSDT": 1.1, "SOLUSDT": 1.3}
 PRICES = {"BTCUSDT": Decimal(85_000), "ETHUSDT": Decimal(1_800), "SOLUSDT": Decimal(140)}
+BLOCKS: Mapping[Side, Mapping[str, int]] = {
+    Side.BUY: {"ob_top": 84_900, "ob_bottom": 84_720},  # a stop at 84 600
+    Side.SELL: {"ob_top": 85_280, "ob_bottom": 85_100},  # at 85 400
+}
 STEP_S = 0.1
 QUIET_STEP_S = 0.9  # a quote is fresh for a second
 BUSY_S = 3.0
@@ -179,6 +185,8 @@ class World:
     correlation: float = 0.85
     funding_rate: Decimal = Decimal("0.00005")
     volume: Decimal = Decimal(5)
+    follow: float = 1.0  # how much of their β ETH and SOL follow
+    foreign: dict[str, Decimal] = field(default_factory=dict)  # positions that are none of the trade's business
     live: bool = False
     key: str = "k"
     faults: Faults = field(default_factory=Faults)
@@ -187,6 +195,7 @@ class World:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     ready_at: float = 0.0
     _busy_until: float = 0.0
+    _hurry: asyncio.Event = field(default_factory=asyncio.Event)
     _placed_before: int = 0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
@@ -220,6 +229,16 @@ class World:
         await asyncio.wait([self._running])
         self.server.expiring.pop("beat:trader", None)
 
+    async def start_patiently(self) -> None:
+        """As a supervisor would: again and again until it stays up."""
+        is_up = False
+        while not is_up:
+            try:
+                await self.start_trader()
+                is_up = True
+            except* ExchangeError:
+                await self.clock.sleep(1.0)
+
     async def restart_trader(self, after_s: float) -> None:
         await self.kill_trader()
         await self.clock.sleep(after_s)
@@ -252,10 +271,9 @@ class World:
 
     async def _market(self) -> None:
         bus = InMemoryMarketBus(self.market_server)
-        start = self.clock.monotonic()
         last_minute = -1
         while True:
-            elapsed = self.clock.monotonic() - start
+            elapsed = self.clock.monotonic()
             now_ms = START_MS + round(elapsed * 1000)
             self.move_to(self.price_at(elapsed), now_ms)
             messages: list[MarketMessage] = [self.venue.quote(symbol) for symbol in PRICES]
@@ -268,13 +286,15 @@ class World:
             if self.market_server.reachable:
                 await bus.publish(messages)
             self._wake()
-            await self.clock.sleep(self._next_step(elapsed))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), self._next_step(elapsed))
+            self._hurry.clear()
 
     def move_to(self, btc: Decimal, now_ms: int, *, jump: bool = False) -> None:
         move = btc / PRICES["BTCUSDT"] - 1
         ticks = [Tick("BTCUSDT", btc, self.volume, jump)]
         for symbol, beta in BETAS.items():
-            price = (PRICES[symbol] * (1 + move * Decimal(str(beta)))).quantize(Decimal("0.01"))
+            price = (PRICES[symbol] * (1 + move * Decimal(str(beta * self.follow)))).quantize(Decimal("0.01"))
             ticks.append(Tick(symbol, price, self.volume * 100, jump))
         self.venue.apply(ticks, now_ms)
         if self.trader is not None:
@@ -287,6 +307,8 @@ class World:
         return min(QUIET_STEP_S, bend - elapsed)
 
     def busy(self) -> None:
+        if self.clock.monotonic() >= self._busy_until:
+            self._hurry.set()
         self._busy_until = self.clock.monotonic() + BUSY_S
 
     def _wake(self) -> None:
@@ -309,6 +331,46 @@ class World:
             found.append(BarIndicators(symbol, interval, open_ms, close, atr, stop, is_long, 2.0))
         return found
 
+    async def go(self, price: Decimal | float, seconds: float = 20.0) -> None:
+        """Straight to that BTC price from here, in so many seconds; returns there."""
+        now = self.clock.monotonic()
+        to = Decimal(str(price)).quantize(Decimal("0.1"))
+        self.path = [(now, self.venue.last_price("BTCUSDT")), (now + seconds, to)]
+        self._hurry.set()
+        await self.until(lambda: self.clock.monotonic() >= now + seconds, seconds + 5)
+
+    async def go_r(self, trade_id: str, r: float, seconds: float = 20.0) -> None:
+        """To so many R from the average entry, in the trade's favour when positive."""
+        await self.go(self.level(trade_id, r), seconds)
+
+    def level(self, trade_id: str, r: float) -> Decimal:
+        entered = self.notes(trade_id, "entered")[0].data
+        plan = load(Plan, self.store.plans[trade_id])
+        return Decimal(entered["average_entry"]) + plan.side.sign * Decimal(str(r)) * Decimal(entered["r_per_unit"])
+
+    def stick_triggers(self, purpose: Purpose) -> None:
+        """From now on such stops are handed to the matching engine and never come back."""
+        self._instead_of_firing(purpose, AlgoStatus.TRIGGERING, "")
+
+    def reject_triggers(self, purpose: Purpose) -> None:
+        """From now on the matching engine refuses such stops when they trigger."""
+        self._instead_of_firing(purpose, AlgoStatus.REJECTED, "Reduce Only reject")
+
+    def _instead_of_firing(self, purpose: Purpose, status: AlgoStatus, reason: str) -> None:
+        algos = self.venue._algos
+        fire = algos._fire
+
+        def fail(algo: AlgoOrder) -> None:
+            name = OrderName.parse(algo.client_id)
+            if name is None or name.purpose is not purpose:
+                fire(algo)
+                return
+            triggering = algos._report(replace(algo, status=AlgoStatus.TRIGGERING))
+            if status is not AlgoStatus.TRIGGERING:
+                algos._report(replace(triggering, status=status, reject_reason=reason))
+
+        algos._fire = fail  # type: ignore[method-assign]
+
     # --- what the outside does ------------------------------------------------------------------------------------------
 
     async def alert(self, **fields: Any) -> str:
@@ -321,6 +383,13 @@ class World:
         envelope = replace(envelope, alert_id=trade_id_for(envelope.lasting_key))
         await InMemoryInbox(self.server).put(envelope)
         return envelope.alert_id
+
+    async def enters(self, side: Side = Side.BUY, *, block: bool = True, **fields: Any) -> str:
+        """An alert, and the trade that has filled and is protected: stop, targets and backstop rest."""
+        trade_id = await self.alert(side=side.value, **(BLOCKS[side] if block else {}), **fields)
+        await self.until_said(trade_id, "protected")
+        await self.clock.sleep(0.05)
+        return trade_id
 
     async def operator(self, command: str) -> Mapping[str, Any] | None:
         name = f"operator-{command}-{self.clock.monotonic()}"
@@ -370,8 +439,9 @@ class World:
         stored = await self.until_closed(trade_id, timeout_s)
         await self.clock.sleep(6.0)  # whatever was still on its way has arrived by now
         stored = await self.stored(trade_id)
-        positions = {symbol: self.position(symbol) for symbol in PRICES}
-        assert audit_trade(stored, self.open_ids(), positions) == []
+        positions = {symbol: self.position(symbol) - self.foreign.get(symbol, Decimal(0)) for symbol in PRICES}
+        breaches = audit_trade(stored, self.open_ids(), positions)
+        assert not breaches, breaches
         ids = [order.client_id for order in self.placed]
         assert len(ids) == len(set(ids))
         return stored
@@ -396,14 +466,9 @@ def is_backstop(algo: AlgoOrder) -> bool:
     return name is not None and name.purpose is Purpose.BACKSTOP
 
 
-def mirrored(path: Path) -> Path:
-    """The same story for a short."""
-    return [(seconds, 170_000 - price) for seconds, price in path]
-
-
 def simulate(
     story: Callable[[World], Coroutine[Any, Any, T]],
-    path: Path,
+    path: Path = ((0, 85_000),),
     *,
     policy: ReduceOnlyPolicy = ReduceOnlyPolicy.PRIORITY,
     rules: TradingRules | None = None,

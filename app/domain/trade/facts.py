@@ -26,7 +26,7 @@ from app.domain.trade.recovery import order_from_state
 from app.domain.trade.state import ZERO, OrderRecord, Work, record_of
 
 MISSING_BEFORE_BELIEVED = 3  # the algo service may answer "no such order" for a while after taking one
-ABSENCE_SURE_S = 5.0  # an order that adds exposure may still arrive within its receive window and some lag
+ABSENCE_SURE_S = 5.0  # within its receive window and some lag an order may still arrive
 
 
 def absorb(work: Work, event: Event) -> None:
@@ -132,6 +132,7 @@ def _order_missing(work: Work, client_id: str) -> None:
         work.update(replace(record, missing=missing, failure=Failure.UNKNOWN, asked_at=now))
         return
     work.update(replace(record, missing=missing, failure=Failure.NOT_EXECUTED, failed_at=now))
+    work.trade.finish_from = max(work.trade.finish_from, record.sent_at + ABSENCE_SURE_S)
     work.say("order_missing", client_id=client_id)
 
 

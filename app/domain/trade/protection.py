@@ -12,7 +12,8 @@ from app.domain.trade.state import Leg, OrderRecord, Work, is_beyond, matches
 SECOND_STOP_S = 1.0
 GIVE_UP_S = 2.5
 STUCK_TRIGGER_S = 2.0
-RETRY_S = (0.05, 0.1, 0.2, 0.4, 0.8)
+WHOLE_POSITION_S = 0.5  # so long the algo service may be blind to a position that was just opened
+RETRY_S = (0.05, 0.1, 0.2, 0.4)
 BACKSTOP_RETRY_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
 
 
@@ -130,7 +131,7 @@ def _place_stop(work: Work, leg: Leg) -> None:
     name = work.name(leg, Purpose.STOP)
     uncovered_s = work.now.monotonic - leg.uncovered_since if leg.uncovered_since is not None else 0.0
     refused = any(s.failure is Failure.STOP_EXISTS for s in trade.records(leg, Purpose.STOP))
-    whole_position = leg.index > 0 and uncovered_s < SECOND_STOP_S and not refused
+    whole_position = leg.index > 0 and uncovered_s < WHOLE_POSITION_S and not refused
     quantity = None if whole_position else trade.open_quantity(leg)
     work.send(name, StopOrder(name.client_id, leg.symbol, leg.side.opposite, trade.stop_trigger(leg), quantity))
 

@@ -110,7 +110,7 @@ class Trade:
     buying_stopped: bool = False
     entry_code: str = ""  # why the main entry was cut short or came to nothing
     exit_reason: str = ""
-    finish_from: float = 0.0  # monotonic; a recovered trade waits for what its last life may still have on the way
+    finish_from: float = 0.0  # monotonic; until then something sent may still be on its way and arrive
     sweep_pending: bool = False
     clean: bool = False
     closed: bool = False
