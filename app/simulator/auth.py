@@ -45,6 +45,12 @@ def sorted_payload(params: Mapping[str, str]) -> str:
     return "&".join(f"{name}={params[name]}" for name in sorted(params) if name != "signature")
 
 
+def check_still_valid(params: Mapping[str, str], server_ms: int) -> None:
+    """The matching engine's own look at recvWindow, when the order reaches it."""
+    if server_ms - int(params["timestamp"]) > int(params.get("recvWindow", DEFAULT_RECV_WINDOW_MS)):
+        raise VenueError(-5028, "Timestamp for this request is outside of the ME recvWindow.")
+
+
 def check_timestamp(params: Mapping[str, str], server_ms: int) -> None:
     """Accepted iff ``timestamp < server + 1000 and server − timestamp ≤ recvWindow``; ``server_ms`` is the host's clock."""
     try:

@@ -101,8 +101,7 @@ class Rest:
             with self._runtime.request():
                 try:
                     values = self._authorize(request, body)
-                    params = Params(values)
-                    answer = await self._runtime.execute(route.operation, params, is_order=route.is_order)
+                    answer = await self._runtime.execute(route.operation, values, is_order=route.is_order)
                 except VenueError as error:
                     return self._refusal(error)
                 counts_order = route.is_order and request.method in ("POST", "PUT")

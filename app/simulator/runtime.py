@@ -4,11 +4,12 @@ Exchange time runs ``speed`` times as fast as the host's. While it runs fast it 
 in flight and for a moment after a private event or an answer to an order, so that clients can react as they would live.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from app.clock import Clock
+from app.simulator.auth import check_still_valid
 from app.simulator.feed import Feed
 from app.simulator.params import Params
 from app.simulator.streams import PrivateStream, Subscriptions
@@ -50,12 +51,16 @@ class Runtime:
         finally:
             self.in_flight -= 1
 
-    async def execute(self, operation: Callable[[Venue, Params], Any], params: Params, *, is_order: bool) -> Any:
-        """Run one operation and send the events it caused. Orders reach the venue ``delay_ms`` after they came in."""
+    async def execute(self, operation: Callable[[Venue, Params], Any], values: Mapping[str, str], *, is_order: bool) -> Any:
+        """Run one operation and send the events it caused.
+
+        Orders reach the venue ``delay_ms`` after they came in, and are refused there when their recvWindow is over.
+        """
         if is_order and self.delay_ms:
             await self.clock.sleep(self.delay_ms / 1000)
+            check_still_valid(values, self.clock.wall_ms())
         try:
-            return operation(self.venue, params)
+            return operation(self.venue, Params(values))
         finally:
             self.publish()
             if is_order:

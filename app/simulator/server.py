@@ -18,7 +18,7 @@ from app.simulator.auth import Credentials
 from app.simulator.control import Control, loopback_only
 from app.simulator.rest import Rest
 from app.simulator.runtime import Runtime
-from app.simulator.streams import Route
+from app.simulator.streams import Route, close_all
 from app.simulator.tape import Tape, TapeError, prices_at
 from app.simulator.tape_recorded import load_funding, load_tape
 from app.simulator.tape_synthetic import SyntheticTape, parse_script
@@ -75,6 +75,12 @@ def build_app(runtime: Runtime, credentials: Credentials) -> web.Application:
         app.router.add_get(f"/{route}/ws", _market)
         app.router.add_get(f"/{route}/ws/{{tail:.*}}", _market)
     app[_RUNTIME] = runtime
+
+    async def close_sockets(_app: web.Application) -> None:
+        sockets = [*runtime.private.connections, *runtime.subscriptions.connections, *ws_api.connections]
+        await close_all(sockets)
+
+    app.on_shutdown.append(close_sockets)
     return app
 
 

@@ -14,13 +14,15 @@ from app.domain.market import Quote
 from app.simulator.contracts import Contract
 from app.simulator.venue_account import AccountBook
 from app.simulator.venue_algo import AlgoBook
+from app.simulator.venue_book import OrderBook
 from app.simulator.venue_market import Level
-from app.simulator.venue_orders import OrderBook
+from app.simulator.venue_orders import MatchingEngine
 from app.simulator.venue_state import FUNDING_INTERVAL_MS, ConstantFunding, FundingRates, VenueConfig, VenueState
 from app.simulator.venue_types import (
     AlgoOrder,
     Income,
     MarginType,
+    OrderRequest,
     OrderType,
     PlainOrder,
     Tif,
@@ -55,9 +57,10 @@ class Venue:
     ) -> None:
         self._state = VenueState(config or VenueConfig(), prices, start_ms, funding or ConstantFunding())
         self._account = AccountBook(self._state)
-        self._orders = OrderBook(self._state, self._account)
-        self._algos = AlgoBook(self._state, self._account, self._orders)
-        self._orders.after_fill = self._position_moved
+        self._book = OrderBook(self._state, self._account)
+        self._engine = MatchingEngine(self._state, self._account, self._book)
+        self._algos = AlgoBook(self._state, self._account, self._engine)
+        self._engine.after_fill = self._position_moved
         self._next_funding_ms = (start_ms // FUNDING_INTERVAL_MS + 1) * FUNDING_INTERVAL_MS
 
     # -- time and market --------------------------------------------------------------------------------------------
@@ -120,20 +123,20 @@ class Venue:
                 yield (price - start) / (tick.price - start), index, tick.symbol, price
 
     def _prices_of_interest(self, symbol: str) -> Iterator[Decimal]:
-        yield from (order.price for order in self._orders.open(symbol))
+        yield from (order.price for order in self._book.open(symbol))
         yield from (algo.trigger_price for algo in self._algos.open(symbol))
         if liquidation := self._account.liquidation_price(symbol):
             yield liquidation
 
     def _move(self, symbol: str, price: Decimal, volume: Decimal, *, passing: bool) -> Decimal:
         self._state.markets[symbol].last = price
-        volume = self._orders.fill_resting(symbol, volume, passing=passing)
+        volume = self._engine.fill_resting(symbol, volume, passing=passing)
         self._algos.trigger(symbol)
         self._liquidate()
         return volume
 
     def _position_moved(self, symbol: str) -> None:
-        self._orders.fit_reduce_only(symbol)
+        self._engine.fit_reduce_only(symbol)
         self._algos.expire_orphans(symbol)
 
     def _liquidate(self) -> None:
@@ -142,9 +145,9 @@ class Venue:
                 continue
             holding = self._account.holdings[symbol]
             size, collateral = abs(holding.quantity), self._account.collateral(symbol)
-            self._orders.cancel_all(symbol)
-            order = self._orders.close_out(symbol, size, f"autoclose-{self.now_ms}")
-            fees = sum((t.fee for t in self._orders.trades if t.order_id == order.order_id), Decimal(0))
+            self._engine.cancel_all(symbol)
+            order = self._engine.close_out(symbol, size, f"autoclose-{self.now_ms}")
+            fees = sum((t.fee for t in self._engine.trades if t.order_id == order.order_id), Decimal(0))
             self._account.clear_liquidation(symbol, order.quote, collateral + order.realized_pnl - fees)
 
     def contract(self, symbol: str) -> Contract:
@@ -208,8 +211,8 @@ class Venue:
         Raises VenueError -1102 -1111 -1121 -2019 -2022 -2025 -2027 -4001…-4005 -4013 -4014 -4015 -4016 -4023 -4024 -4116
         -4118 -4120 -4164 -5022.
         """
-        return self._orders.place(
-            symbol, side, order_type, quantity, price, time_in_force, reduce_only, client_id or self._auto_id()
+        return self._engine.place(
+            OrderRequest(symbol, side, order_type, quantity, client_id or self._auto_id(), price, time_in_force, reduce_only)
         )
 
     def test_order(
@@ -225,7 +228,9 @@ class Venue:
         client_id: str | None = None,
     ) -> None:
         """Raises what ``place_order`` would raise; places nothing."""
-        self._orders.check(symbol, side, order_type, quantity, price, time_in_force, reduce_only, client_id or self._auto_id())
+        self._engine.admission.check(
+            OrderRequest(symbol, side, order_type, quantity, client_id or self._auto_id(), price, time_in_force, reduce_only)
+        )
 
     def amend_order(
         self,
@@ -241,38 +246,38 @@ class Venue:
         order = self.order(symbol, order_id=order_id, client_id=client_id)
         if side not in (None, order.side):
             raise VenueError(-1102, "Mandatory parameter 'side' was not sent, was empty/null, or malformed.")
-        return self._orders.amend(order, quantity, price)
+        return self._engine.amend(order, quantity, price)
 
     def cancel_order(self, symbol: str, *, order_id: int | None = None, client_id: str | None = None) -> PlainOrder:
         """Raises VenueError -2011 when it is unknown or no longer open."""
         self._state.market(symbol)
-        return self._orders.cancel(self._orders.find(symbol, order_id, client_id))
+        return self._engine.cancel(self._book.find(symbol, order_id, client_id))
 
     def cancel_all_orders(self, symbol: str) -> None:
         self._state.market(symbol)
-        self._orders.cancel_all(symbol)
+        self._engine.cancel_all(symbol)
 
     def order(self, symbol: str, *, order_id: int | None = None, client_id: str | None = None) -> PlainOrder:
         """Raises VenueError -2013 when unknown. Of several with one client id, the newest."""
         self._state.market(symbol)
-        order = self._orders.find(symbol, order_id, client_id)
+        order = self._book.find(symbol, order_id, client_id)
         if order is None:
             raise VenueError(-2013, "Order does not exist.")
         return order
 
     def open_orders(self, symbol: str | None = None) -> list[PlainOrder]:
         symbols = self.symbols if symbol is None else (self._state.market(symbol).contract.symbol,)
-        return [order for each in symbols for order in self._orders.open(each)]
+        return [order for each in symbols for order in self._book.open(each)]
 
     def all_orders(self, symbol: str, since_ms: int = 0) -> list[PlainOrder]:
         """Oldest first, final ones included, created at or after ``since_ms``."""
         self._state.market(symbol)
-        return [o for o in self._orders.orders.values() if o.symbol == symbol and o.created_ms >= since_ms]
+        return [o for o in self._book.orders.values() if o.symbol == symbol and o.created_ms >= since_ms]
 
     def trades(self, symbol: str | None = None, since_ms: int = 0, order_id: int | None = None) -> list[Trade]:
         return [
             t
-            for t in self._orders.trades
+            for t in self._engine.trades
             if symbol in (None, t.symbol) and t.time_ms >= since_ms and order_id in (None, t.order_id)
         ]
 
@@ -328,6 +333,8 @@ class Venue:
         return algo
 
     def open_algos(self, symbol: str | None = None) -> list[AlgoOrder]:
+        if symbol is not None:
+            self._state.market(symbol)
         return self._algos.open(symbol)
 
     def all_algos(self, symbol: str, since_ms: int = 0) -> list[AlgoOrder]:
@@ -370,4 +377,4 @@ class Venue:
     def auto_deleverage(self, symbol: str, quantity: Decimal) -> PlainOrder:
         """Close part of a position at the mark price with client id ``adl_autoclose``. Raises VenueError -2022 when flat."""
         size = abs(self.position(symbol).quantity)
-        return self._orders.close_out(symbol, min(quantity, size), "adl_autoclose")
+        return self._engine.close_out(symbol, min(quantity, size), "adl_autoclose")

@@ -9,7 +9,7 @@ from decimal import Decimal
 from app.domain.instrument import Side
 from app.simulator.venue_account import AccountBook
 from app.simulator.venue_checks import check_client_id, check_notional, check_quantity
-from app.simulator.venue_orders import OrderBook
+from app.simulator.venue_orders import MatchingEngine
 from app.simulator.venue_state import VenueState
 from app.simulator.venue_types import (
     ALGO_TYPES,
@@ -24,10 +24,10 @@ from app.simulator.venue_types import (
 
 
 class AlgoBook:
-    def __init__(self, state: VenueState, account: AccountBook, orders: OrderBook) -> None:
+    def __init__(self, state: VenueState, account: AccountBook, engine: MatchingEngine) -> None:
         self._state = state
         self._account = account
-        self._orders = orders
+        self._engine = engine
         self.algos: dict[int, AlgoOrder] = {}
         self._by_client: dict[str, int] = {}
         self._open: dict[int, None] = {}
@@ -142,23 +142,12 @@ class AlgoBook:
     def _fire(self, algo: AlgoOrder) -> None:
         algo = self._report(replace(algo, status=AlgoStatus.TRIGGERING, triggered_ms=self._state.now_ms))
         try:
-            quantity, room = self._size(algo)
-            child = self._orders.new_child(
-                algo.symbol,
-                algo.side,
-                algo.type,
-                quantity,
-                algo.client_id,
-                reduce_only=algo.reduce_only,
-                close_position=algo.close_position,
-                trigger_price=algo.trigger_price,
-                working_type=algo.working_type,
-            )
+            child, room = self._engine.new_child(algo)
         except VenueError as error:
             self._report(replace(algo, status=AlgoStatus.REJECTED, reject_reason=error.msg))
             return
         algo = self._report(replace(algo, status=AlgoStatus.TRIGGERED, actual_order_id=child.order_id))
-        child = self._orders.match_child(child, room)
+        child = self._engine.match_child(child, room)
         self._report(
             replace(
                 algo,
@@ -167,12 +156,3 @@ class AlgoBook:
                 actual_price=child.average_price,
             )
         )
-
-    def _size(self, algo: AlgoOrder) -> tuple[Decimal, Decimal]:
-        """The child's quantity and how much of it may execute. Closing the whole position has room under every policy."""
-        if algo.close_position:
-            reducible = self._account.holdings[algo.symbol].reducible(algo.side)
-            return reducible, reducible
-        if algo.reduce_only:
-            return algo.quantity, self._orders.room(algo.symbol, algo.side, algo.quantity)
-        return algo.quantity, algo.quantity

@@ -107,6 +107,25 @@ class IncomeType(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """A plain order as a client asks for it. ``price`` is None for market orders."""
+
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity: Decimal
+    client_id: str
+    price: Decimal | None = None
+    time_in_force: Tif = Tif.GTC
+    reduce_only: bool = False
+
+    @property
+    def rests(self) -> bool:
+        """Does it wait in the book for what it cannot take at once?"""
+        return self.type is OrderType.LIMIT and self.time_in_force is not Tif.IOC
+
+
+@dataclass(frozen=True, slots=True)
 class PlainOrder:
     """An order of the matching engine. ``original_type`` differs from ``type`` for the child of a conditional order."""
 
@@ -133,7 +152,6 @@ class PlainOrder:
 
     @property
     def rests(self) -> bool:
-        """Does it wait in the book for what it cannot take at once?"""
         return self.type is OrderType.LIMIT and self.time_in_force is not Tif.IOC
 
     @property
@@ -189,6 +207,11 @@ class AlgoOrder:
     @property
     def time_in_force(self) -> Tif:
         return Tif.GTE_GTC if self.close_position else Tif.GTC
+
+    @property
+    def child(self) -> OrderRequest:
+        """The market order it sends when triggered, closePosition's quantity still to be filled in."""
+        return OrderRequest(self.symbol, self.side, OrderType.MARKET, self.quantity, self.client_id, reduce_only=self.reduce_only)
 
     def triggers_at(self, price: Decimal) -> bool:
         """A stop triggers against its side, a take-profit with it: BUY stop and SELL target at or above."""

@@ -106,4 +106,4 @@ class WsApi:
         self._credentials.check_key(values.get("apiKey"))
         check_timestamp(values, self._runtime.clock.wall_ms())
         self._credentials.check_signature(sorted_payload(values), values.get("signature"))
-        return await self._runtime.execute(route.operation, Params(values), is_order=route.is_order)
+        return await self._runtime.execute(route.operation, values, is_order=route.is_order)

@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
-from simulated import BTC, BUY, SELL, START_MS, d
+from simulated import BTC, BUY, SELL, START_MS, d, refused
 
-from app.simulator.params import Params
 from app.simulator.runtime import QUIET_S, Runtime
 from app.simulator.server import build_runtime
 from app.simulator.tape import Candle
@@ -122,13 +121,22 @@ async def test_fast_time_stops_at_a_private_event_and_pauses() -> None:
 async def test_an_order_reaches_the_venue_after_the_delay() -> None:
     runtime = synthetic_runtime(1, delay_ms=5)
     before = runtime.clock.monotonic()
+    values = {"timestamp": str(runtime.clock.wall_ms())}
 
-    await runtime.execute(lambda venue, _params: venue.now_ms, Params({}), is_order=True)
+    await runtime.execute(lambda venue, _params: venue.now_ms, values, is_order=True)
     delayed = runtime.clock.monotonic() - before
-    await runtime.execute(lambda venue, _params: venue.now_ms, Params({}), is_order=False)
+    await runtime.execute(lambda venue, _params: venue.now_ms, values, is_order=False)
 
     assert delayed == pytest.approx(0.005)
     assert runtime.clock.monotonic() - before == pytest.approx(0.005)
+
+
+async def test_an_order_that_arrives_after_its_window_is_refused() -> None:
+    runtime = synthetic_runtime(1, delay_ms=3_001)
+    values = {"timestamp": str(runtime.clock.wall_ms()), "recvWindow": "3000"}
+
+    with refused(-5028):
+        await runtime.execute(lambda venue, _params: venue.now_ms, values, is_order=True)
 
 
 async def test_a_recorded_tape_ends_and_time_stands() -> None:
