@@ -6,6 +6,7 @@ import structlog
 
 from app.clock import Clock
 from app.domain.orders import Account
+from app.domain.plan import OrderName
 from app.domain.trade import recover
 from app.domain.trade.messages import PositionDiffers, QuoteSeen, Tick
 from app.domain.trade.state import Trade
@@ -24,6 +25,7 @@ QUOTE_MISSING_S = 2.0
 CONFIRM_S = 1.0  # fills and positions are read one after the other: a fill between them looks like a difference
 MISMATCHES_BEFORE_REPAIR = 2
 RETRY_S = 0.5
+CLOCK_SKEW_MS = 10_000  # our estimate of exchange time, which stamps the plan, may run ahead of the exchange's own
 
 
 class Reconciler:
@@ -53,12 +55,11 @@ class Reconciler:
         plan = stored.plan
         orders, fills = [], list(stored.fills)
         known = {(fill.symbol, fill.venue_trade_id) for fill in fills}
+        since_ms = plan.created_ms - CLOCK_SKEW_MS
         for symbol in plan.symbols:
             self._market.absorb(await self._exchange.quote(symbol))
-            orders += await self._exchange.orders_since(symbol, plan.created_ms)
-            fills += [
-                f for f in await self._exchange.fills_since(symbol, plan.created_ms) if (symbol, f.venue_trade_id) not in known
-            ]
+            orders += await self._exchange.orders_since(symbol, since_ms)
+            fills += [f for f in await self._exchange.fills_since(symbol, since_ms) if (symbol, f.venue_trade_id) not in known]
         said = frozenset(note.kind for note in stored.notes)
         reason = next((str(note.data["reason"]) for note in stored.notes if note.kind == "exit"), "")
         stops = [Decimal(note.data["stop"]) for note in stored.notes if note.kind in ("break_even", "trailed")]
@@ -141,9 +142,11 @@ class Reconciler:
 
     async def _difference(self, live: LiveTrade, symbol: str) -> Decimal | None:
         """The exchange's signed position where, all fills and orders read, it is not the trade's; None where it is."""
-        since_ms = live.trade.plan.created_ms
+        planned_ms = live.trade.plan.created_ms
+        since_ms = planned_ms - CLOCK_SKEW_MS
         for fill in await self._exchange.fills_since(symbol, since_ms):
-            self._desk.fill_seen(fill)
+            if OrderName.parse(fill.client_id) is not None or fill.time_ms >= planned_ms:  # what others did before is theirs
+                self._desk.fill_seen(fill)
         for state in await self._exchange.orders_since(symbol, since_ms):
             self._desk.order_seen(state)
         account = await self._exchange.account()
