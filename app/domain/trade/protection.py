@@ -100,14 +100,15 @@ def _keep_stop(work: Work, leg: Leg, stops: list[OrderRecord]) -> None:
     live = [stop for stop in stops if not stop.is_over and stop.cancel_sent_at is None]
     in_flight = [stop for stop in live if stop.is_in_flight]
     resting = [stop for stop in live if stop.is_resting]
+    escalates = _escalates(work, leg)
     if in_flight:
-        _escalate(work, leg, in_flight)
-        return
-    if resting and matches(resting[-1], trigger, quantity):
+        for record in in_flight if escalates else ():
+            work.ask(record)
+    elif resting and matches(resting[-1], trigger, quantity):
         for older in resting[:-1]:
             work.cancel(older)
         return
-    if _may_retry(work, leg, stops):
+    if escalates or (not in_flight and _may_retry(work, leg, stops)):
         _place_stop(work, leg)
 
 
@@ -136,16 +137,13 @@ def _place_stop(work: Work, leg: Leg) -> None:
     work.send(name, StopOrder(name.client_id, leg.symbol, leg.side.opposite, trade.stop_trigger(leg), quantity))
 
 
-def _escalate(work: Work, leg: Leg, in_flight: list[OrderRecord]) -> None:
-    """A stop unanswered 1 s after the fill: a second one under a new id, and both are asked for."""
+def _escalates(work: Work, leg: Leg) -> bool:
+    """Once, 1 s after a fill no acknowledged stop covers: another one under a new id at once, and the unanswered is asked for."""
     if leg.uncovered_since is None or leg.escalated or not work.due(leg.uncovered_since + SECOND_STOP_S):
-        return
+        return False
     leg.escalated = True
     work.say("stop_escalated", leg=leg.index, symbol=leg.symbol)
-    _place_stop(work, leg)
-    for record in in_flight:
-        work.ask(record)
-    work.wake(leg.uncovered_since + GIVE_UP_S)
+    return True
 
 
 def _keep_backstop(work: Work, leg: Leg) -> None:
