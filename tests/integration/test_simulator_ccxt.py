@@ -1,6 +1,8 @@
 """Unmodified ccxt 4.5.90, async and pro, trades on the simulator by base URLs alone."""
 
 import asyncio
+import csv
+import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from itertools import pairwise
@@ -10,8 +12,10 @@ import ccxt.async_support as rest_ccxt
 import ccxt.pro as pro_ccxt
 import pytest
 from ccxt.base.errors import AuthenticationError, BadSymbol, InvalidNonce, InvalidOrder, OperationRejected, OrderNotFound
+from shared import shared_path
 
 from app.simulator.server import RunningSimulator, running_simulator
+from app.simulator.tape_recorded import load_funding, load_tape
 from app.simulator.tape_synthetic import SyntheticTape
 from app.simulator.venue import Tick
 
@@ -254,3 +258,60 @@ async def test_market_streams_by_route(pro: Any, simulator: RunningSimulator) ->
     assert results["bars"][0][0] == START_MS
     assert results["mark"]["markPrice"] == pytest.approx(85_000, rel=0.01)
     assert results["ticker"]["last"] == pytest.approx(85_000, rel=0.01)
+
+
+async def test_history_of_orders_funding_and_income(exchange: Any, simulator: RunningSimulator) -> None:
+    await exchange.create_order(BTC, "market", "sell", 0.1)
+    resting = await exchange.create_order(BTC, "limit", "buy", 0.01, 84_000)
+    simulator.venue.advance(simulator.venue.next_funding_ms)
+    simulator.runtime.publish()
+
+    paid = await exchange.fetch_funding_history(BTC)
+    rates = await exchange.fetch_funding_rate_history(BTC, limit=3)
+    orders = await exchange.fetch_orders(BTC)
+    ledger = await exchange.fetch_ledger("USDT")
+    prices = await exchange.fetch_last_prices()
+
+    assert (paid[0]["amount"], paid[0]["timestamp"]) == (0.85, simulator.venue.now_ms)
+    assert [rate["timestamp"] for rate in rates] == [simulator.venue.now_ms - hours * 3_600_000 for hours in (16, 8, 0)]
+    assert [order["status"] for order in orders] == ["closed", "open"]
+    assert (await exchange.fetch_open_order(resting["id"], BTC))["amount"] == 0.01
+    assert {entry["type"] for entry in ledger} >= {"fee", "transfer"}
+    assert prices[BTC]["price"] == 85_000
+    assert (await exchange.fetch_funding_intervals())[BTC]["interval"] == "8h"
+
+
+async def test_orders_are_amended_read_and_cancelled_over_the_websocket_api(pro: Any, simulator: RunningSimulator) -> None:
+    order = await pro.create_order_ws(BTC, "limit", "buy", 0.01, 84_000)
+    algo = await pro.create_order_ws(BTC, "market", "buy", 0.01, None, {"triggerPrice": "86000.0"})
+
+    amended = await pro.edit_order_ws(order["id"], BTC, "limit", "buy", 0.02, 84_100)
+    read = await pro.fetch_order_ws(order["id"], BTC)
+    await pro.cancel_order_ws(algo["id"], BTC, {"trigger": True})
+
+    assert (amended["amount"], amended["price"]) == (0.02, 84_100)
+    assert (read["amount"], read["price"], read["status"]) == (0.02, 84_100, "open")
+    assert simulator.venue.open_algos() == []
+    await pro.create_order_ws(BTC, "market", "sell", 0.01)
+    position = (await pro.fetch_positions_ws([BTC]))[0]
+    assert (position["side"], position["leverage"]) == ("short", 20)
+
+
+async def test_a_recorded_day_is_served_as_it_was() -> None:
+    folder = shared_path("data/klines")
+    async with running_simulator(load_tape(folder), funding=load_funding(folder), speed=0) as simulator:
+        client = patched(rest_ccxt.binanceusdm(client_config(simulator)))
+        try:
+            bars = await client.fetch_ohlcv("SOL/USDT:USDT", "1m", limit=500)
+            funding = await client.fetch_funding_rate(BTC)
+        finally:
+            await client.close()
+
+    with gzip.open(next(folder.glob("SOLUSDT-1m-*.csv.gz")), "rt") as file:
+        recorded = {int(row["open_time"]): row for row in csv.DictReader(file)}
+    assert len(bars) == 500
+    for time_ms, *prices, volume in bars[:-1]:
+        row = recorded[time_ms]
+        assert prices == pytest.approx([float(row[name]) for name in ("open", "high", "low", "close")], abs=0.0051)
+        assert volume == float(row["volume"])
+    assert funding["fundingRate"] != 0.0001
