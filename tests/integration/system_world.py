@@ -106,14 +106,16 @@ class SystemWorld:
 
     # -- waiting ---------------------------------------------------------------------------------------------------------
 
-    async def until(self, what: str, condition: Callable[[], Awaitable[T]], within_s: float = PATIENCE_S) -> T:
+    async def until(
+        self, what: str, condition: Callable[[], Awaitable[T]], within_s: float = PATIENCE_S, every_s: float = POLL_S
+    ) -> T:
         """The first truthy answer of ``condition``; an AssertionError that says ``what`` was waited for."""
         ends = self.clock.monotonic() + within_s
         while True:
             if found := await condition():
                 return found
             assert self.clock.monotonic() < ends, f"not within {within_s:.0f} s: {what}"
-            await self.clock.sleep(POLL_S)
+            await self.clock.sleep(every_s)
 
     async def now_ms(self) -> int:
         return int((await self._status())["exchangeTime"])
