@@ -30,11 +30,13 @@ class Candle:
     low: Decimal
     close: Decimal
     volume: Decimal
+    low_first: bool | None = None  # None: the extreme nearer to the open comes first
 
     @property
     def path(self) -> tuple[Decimal, Decimal, Decimal, Decimal]:
         """Prices at ``WAYPOINTS_MS``; with both extremes equally near, the low comes first."""
-        if self.high - self.open < self.open - self.low:
+        high_first = self.high - self.open < self.open - self.low if self.low_first is None else not self.low_first
+        if high_first:
             return self.open, self.high, self.low, self.close
         return self.open, self.low, self.high, self.close
 

@@ -106,6 +106,23 @@ class Venue:
         for tick in ticks:
             self._move(tick.symbol, tick.price, volumes[tick.symbol], passing=False)
 
+    def meets(self, ticks: Sequence[Tick]) -> bool:
+        """Would this move meet an order's price, a trigger or a liquidation on its way or at its end?"""
+        for tick in ticks:
+            if not self._book.open(tick.symbol) and not self._algos.open(tick.symbol):
+                continue
+            last = self._state.market(tick.symbol).last
+            low, high = min(last, tick.price), max(last, tick.price)
+            if any(low <= price <= high for price in self._prices_of_interest(tick.symbol)):
+                return True
+        return False
+
+    @property
+    def is_idle(self) -> bool:
+        """No position and nothing that waits for a price: the market may move without being looked at."""
+        holdings = self._account.holdings.values()
+        return not any(h.quantity for h in holdings) and not self._algos.open() and not any(map(self._book.open, self.symbols))
+
     def _crossings(self, ticks: Sequence[Tick], starts: dict[str, Decimal]) -> Iterator[tuple[Decimal, int, str, Decimal]]:
         """Each symbol's next price of interest strictly before its goal, with the part of the way it lies at."""
         for index, tick in enumerate(ticks):

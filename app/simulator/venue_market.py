@@ -11,6 +11,7 @@ from app.simulator.venue_types import ZERO
 
 Level = tuple[Decimal, Decimal]  # price, quantity
 _BPS = Decimal("0.0001")
+_ENDLESS = Decimal(1_000_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +20,15 @@ class BookShape:
 
     The spread is ``spread_bps`` of the price, at least one tick. Levels lie ``level_gap_bps`` apart (at least one tick);
     the best holds ``level_notional`` USDT, and each one behind it half a ``level_notional`` more than the one before.
+
+    An ``endless`` book is that of a simple backtest: no spread, and any quantity at the last price. Orders fill whole; a
+    post-only one at the last price fills at once, as maker.
     """
 
     spread_bps: Decimal = ZERO
     level_gap_bps: Decimal = Decimal("0.2")
     level_notional: Decimal = Decimal(200_000)
+    endless: bool = False
 
 
 class Market:
@@ -40,14 +45,17 @@ class Market:
     def _ticks(self, bps: Decimal) -> int:
         return max(1, int(self.last * bps * _BPS / self.contract.instrument.tick))
 
+    def _spread_ticks(self) -> int:
+        return 0 if self._shape.endless else self._ticks(self._shape.spread_bps)
+
     @property
     def bid(self) -> Decimal:
         """With a spread of one tick the last price is the bid; a wider one lies evenly around it."""
-        return self.last - self._ticks(self._shape.spread_bps) // 2 * self.contract.instrument.tick
+        return self.last - self._spread_ticks() // 2 * self.contract.instrument.tick
 
     @property
     def ask(self) -> Decimal:
-        return self.bid + self._ticks(self._shape.spread_bps) * self.contract.instrument.tick
+        return self.bid + self._spread_ticks() * self.contract.instrument.tick
 
     def best(self, side: Side) -> Decimal:
         """The best price an order of ``side`` can take."""
@@ -55,10 +63,15 @@ class Market:
 
     def crosses(self, side: Side, price: Decimal) -> bool:
         """Would a limit order of ``side`` at ``price`` take at once?"""
+        if self._shape.endless:
+            return (price - self.last) * side.sign > 0
         return price >= self.ask if side is Side.BUY else price <= self.bid
 
     def levels(self, side: Side) -> Iterator[Level]:
         """What an order of ``side`` meets, best first, as far as ``price_band`` from the last price."""
+        if self._shape.endless:
+            yield self.last, _ENDLESS
+            return
         instrument = self.contract.instrument
         gap = self._ticks(self._shape.level_gap_bps) * instrument.tick * side.sign
         bound = self.last * (1 + self.contract.price_band * side.sign)

@@ -106,7 +106,8 @@ class MatchingEngine:
         """Fill resting orders from the ``volume`` traded; returns what of it is left.
 
         Orders the market has traded through fill as far as the volume goes. At exactly the order's price they count as
-        traded through when the market is ``passing`` on, else they get ``touch_share`` of the volume.
+        traded through when the market is ``passing`` on, else they get ``touch_share`` of the volume. In an endless book
+        all of them fill whole.
         """
         market = self._state.markets[symbol]
         to_step = market.contract.instrument.floor_quantity
@@ -117,11 +118,13 @@ class MatchingEngine:
             if not order.status.is_open or through < 0:
                 continue
             quantity = min(order.remaining, to_step(volume))
-            if through == 0 and not passing:
+            if self._state.config.book.endless:
+                quantity = order.remaining
+            elif through == 0 and not passing:
                 quantity = min(quantity, touch)
                 touch -= quantity
             if quantity > 0:
-                volume -= quantity
+                volume = max(ZERO, volume - quantity)
                 self._execute(order, [(order.price, quantity)], is_maker=True)
         return volume
 
@@ -129,7 +132,7 @@ class MatchingEngine:
         """Take what can be taken now; what then remains rests or expires."""
         limit = order.price if order.type is OrderType.LIMIT else None
         fills = self._state.markets[order.symbol].take(order.side, min(room, order.remaining), limit)
-        order = self._execute(order, fills, is_maker=False)
+        order = self._execute(order, fills, is_maker=order.time_in_force is Tif.GTX)
         return self._end(order, Status.EXPIRED) if order.status.is_open and not order.rests else order
 
     def _execute(

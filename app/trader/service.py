@@ -5,6 +5,7 @@ It is crash-only: what cannot be handled ends the process, and the next start re
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -58,7 +59,7 @@ class Trader:
         self._exchange_clock = ExchangeClock(clock)
         self._market = MarketState(clock, self._exchange_clock)
         self._account = AccountState(clock)
-        self._switches = SwitchBoard(journal, config.key_fingerprint, config.live)
+        self._switches = SwitchBoard(journal, config.key_fingerprint, config.live, clock)
         self._exchange_up = False
         self.desk = Desk(exchange, journal, clock, self._exchange_clock, self._spawn)
         self._intake = Intake(config, exchange, journal, self.desk, self._market, self._account, self._switches, clock)
@@ -115,14 +116,16 @@ class Trader:
         """Wait for the lease: a second trader touches nothing."""
         while not await self._try_lease():
             await self._clock.sleep(self._config.lease_every_s)
-        self._switches.has_lease = True
 
     async def _try_lease(self) -> bool:
+        asked_at = self._clock.monotonic()
         try:
-            return await self._lease.renew() or await self._lease.acquire()
+            held = await self._lease.renew() or await self._lease.acquire()
         except BusUnavailable as error:
             log.warning("lease_unreachable", error=str(error))
-            return False
+            held = False
+        self._switches.lease_until = asked_at + self._config.lease_trusted_s if held else 0.0
+        return held
 
     async def _latest_market(self) -> list[MarketMessage]:
         try:
@@ -298,8 +301,10 @@ class Trader:
         if not live.replied:
             live.replied = True
             await self._reply(live.alert_id, unfilled_reply(live, reason))
-        if (item := self._intake.reversals.pop(live.trade_id, None)) is not None:
-            await self._handle(item)
+        if (waiting := self._intake.reversals.pop(live.trade_id, None)) is not None:
+            item, taken_at = waiting
+            waited_ms = round((self._clock.monotonic() - taken_at) * 1000)
+            await self._handle(replace(item, age_ms=item.age_ms + waited_ms))
 
     async def _is_written(self) -> bool:
         try:
@@ -328,20 +333,23 @@ class Trader:
 
     async def _checks(self) -> None:
         while True:
-            try:
-                await self._reconciler.check()
-            except ExchangeError as error:
-                log.warning("account_unreadable", error=str(error))
+            await self.check_account()
             await self._clock.sleep(self._config.account_every_s)
+
+    async def check_account(self) -> None:
+        """Read the account and hold every trade against it, now. Where time is virtual, checks are rare and asked for."""
+        try:
+            await self._reconciler.check()
+        except ExchangeError as error:
+            log.warning("account_unreadable", error=str(error))
 
     async def _keep_lease(self) -> None:
         while True:
             await self._clock.sleep(self._config.lease_every_s)
-            held = await self._try_lease()
-            if self._switches.has_lease and not held:
+            had = self._switches.lease_until > 0
+            if not await self._try_lease() and had:
                 log.error("lease_lost")
                 self.desk.tell_all(StopBuying())
-            self._switches.has_lease = held
 
     async def _heartbeat(self) -> None:
         while True:
