@@ -17,3 +17,4 @@ class TraderConfig:
     heartbeat_s: float = 1.0
     account_every_s: float = 2.0
     lease_every_s: float = 1.0
+    lease_trusted_s: float = 4.0  # after its last renewal; shorter than the lease itself holds

@@ -57,7 +57,8 @@ class Intake:
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()  # between deciding to open and having opened nothing else may be decided
         self.commissions: dict[str, CommissionRates] = {}
-        self.reversals: dict[str, InboxItem] = {}  # live trade id → the alert that is to open once it is closed
+        # live trade id → the alert that is to open once it is closed, and when it was taken
+        self.reversals: dict[str, tuple[InboxItem, float]] = {}
 
     async def take(self, item: InboxItem) -> Reply | None:
         async with self._one_at_a_time:
@@ -111,8 +112,8 @@ class Intake:
         if live is None:
             raise RuntimeError("an opposite trade was planned against that does not live")
         self._desk.tell(live.trade_id, ExitRequested("opposite_signal"))
-        if reverse:
-            self.reversals[live.trade_id] = item
+        if reverse and live.trade_id not in self.reversals:
+            self.reversals[live.trade_id] = (item, self._clock.monotonic())
             return None
         message = f"closes trade {live.trade_id}; opens nothing (exits.reverse_on_opposite is off)"
         await self._journal.refuse(self._record(item, "closed_opposite", message, verdicts))

@@ -108,7 +108,10 @@ class Trader:
         if self._group is None:
             work.close()
             return
-        self._group.create_task(work)
+        try:
+            self._group.create_task(work)
+        except RuntimeError:  # the group is ending, and with it the process: nothing is begun any more
+            work.close()
 
     # --- start --------------------------------------------------------------------------------------------------------
 

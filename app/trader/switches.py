@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from app.clock import Clock
 from app.domain.views import TradingState
 from app.storage.port import Journal
 
@@ -24,12 +25,13 @@ class Switches:
 class SwitchBoard:
     """Reads once at start; every change but a pause is durable before it counts."""
 
-    def __init__(self, journal: Journal, key_fingerprint: str, live: bool) -> None:
+    def __init__(self, journal: Journal, key_fingerprint: str, live: bool, clock: Clock) -> None:
         self._journal = journal
         self._key = key_fingerprint
         self._live = live
         self._switches = Switches()
-        self.has_lease = False
+        self._clock = clock
+        self.lease_until = 0.0  # monotonic; a process that was frozen finds its lease run out, not just unrenewed
 
     async def start(self) -> int:
         """Load, and count this start. Returns the number of starts so far."""
@@ -44,6 +46,10 @@ class SwitchBoard:
     @property
     def armed(self) -> bool:
         return not self._live or self._switches.armed_key == self._key
+
+    @property
+    def has_lease(self) -> bool:
+        return self._clock.monotonic() < self.lease_until
 
     @property
     def paused(self) -> str:

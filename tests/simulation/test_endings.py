@@ -225,6 +225,37 @@ def test_a_hedge_leg_the_rules_forbid_is_left_out(settings: dict[str, object], m
     simulate(story, **settings)
 
 
+def test_what_a_hand_adds_to_the_position_is_left_to_it() -> None:
+    async def story(world: World) -> None:
+        trade_id = await world.enters()
+        world.venue.trade_by_hand("BTCUSDT", Side.BUY, Decimal("0.050"))
+        stored = await world.until_closed(trade_id)
+        assert stored.closed is not None
+        assert stored.closed.reason == "closed_externally"
+        assert world.position() == Decimal("0.050")
+        assert world.position("ETHUSDT") == world.position("SOLUSDT") == 0
+        assert world.open_ids() == set()
+        reply = await world.reply(await world.alert(id="next"))
+        assert reply is not None
+        assert reply["code"] == "paused"
+
+    simulate(story)
+
+
+def test_a_first_target_taken_away_by_a_hand_still_brings_the_stop_to_break_even() -> None:
+    async def story(world: World) -> None:
+        trade_id = await world.enters()
+        world.venue.cancel_all_orders("BTCUSDT")
+        await world.go_r(trade_id, 1.1)
+        await world.until_said(trade_id, "break_even")
+        await world.go_r(trade_id, -0.2)
+        stored = await world.ends_properly(trade_id)
+        assert stored.closed is not None
+        assert stored.closed.reason == "break_even"
+
+    simulate(story)
+
+
 def test_a_symbol_held_by_somebody_else_is_left_alone() -> None:
     async def story(world: World) -> None:
         world.venue.trade_by_hand("ETHUSDT", Side.BUY, Decimal("0.5"))

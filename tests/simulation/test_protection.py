@@ -220,6 +220,7 @@ def test_a_stop_cancelled_by_a_hand_is_put_back() -> None:
         world.exchange.pump()
         assert not world.covered()
         await world.until(world.covered, 0.5)
+        await world.until(lambda: any(a.close_position for a in world.venue.open_algos("BTCUSDT")), 0.5)
         await flattened(world, trade_id)
 
     simulate(story)

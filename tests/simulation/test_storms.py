@@ -128,7 +128,8 @@ async def do(world: World, deed: Deed, side: Side) -> None:
             await world.start_patiently()
         case "hand":
             if world.position():
-                world.venue.trade_by_hand("BTCUSDT", side.opposite, min(abs(world.position()), Decimal("0.02")))
+                closing = Side.SELL if world.position() > 0 else Side.BUY
+                world.venue.trade_by_hand("BTCUSDT", closing, min(abs(world.position()), Decimal("0.02")))
         case "adl":
             if world.position():
                 world.venue.auto_deleverage("BTCUSDT", min(abs(world.position()), Decimal("0.01")))

@@ -79,7 +79,9 @@ class SimulatedExchange(InMemoryExchange):
         self.placed = placed
 
     async def place(self, order: Order) -> OrderState:
-        return await asyncio.shield(asyncio.ensure_future(self._place(order)))
+        sending = asyncio.ensure_future(self._place(order))
+        sending.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may be left to hear of it
+        return await asyncio.shield(sending)
 
     async def _place(self, order: Order) -> OrderState:
         await self._travel(LATENCY_S / 2)
@@ -154,7 +156,7 @@ class HeardJournal(InMemoryJournal):
 
 def refuses(error: ExchangeError) -> Fault:
     async def fault(order: Order) -> None:
-        raise error
+        raise type(error)(str(error), error.code)
 
     return fault
 

@@ -153,12 +153,12 @@ def _keep_backstop(work: Work, leg: Leg) -> None:
         return
     last = records[-1] if records else None
     if last is not None:
-        if not last.is_over or last.failure is None:
-            return
-        if last.failure not in (Failure.NO_POSITION, Failure.NOT_EXECUTED):
+        if not last.is_over or (last.failure is None and last.status is not OrderStatus.CANCELED):
+            return  # cancelled by a hand, it is put back
+        if last.failure not in (None, Failure.NO_POSITION, Failure.NOT_EXECUTED):
             work.say_once("backstop_given_up", failure=last.failure.value)
             return
-        if not work.due(last.failed_at + BACKSTOP_RETRY_S[min(len(records), len(BACKSTOP_RETRY_S)) - 1]):
+        if last.failure and not work.due(last.failed_at + BACKSTOP_RETRY_S[min(len(records), len(BACKSTOP_RETRY_S)) - 1]):
             return
     name = work.name(leg, Purpose.BACKSTOP)
     order = StopOrder(name.client_id, leg.symbol, leg.side.opposite, plan.backstop, None, Trigger.MARK)

@@ -88,13 +88,13 @@ def _target(work: Work, index: int) -> Decimal:
 
 
 def _first_target_hit(work: Work) -> bool:
-    """Filled; or, where the position was too small to split, reached by the price."""
+    """Filled; or reached by the price, where there is no such order: the position too small to split, or the order gone."""
     trade = work.trade
     records = trade.records(trade.main, Purpose.TARGET_1)
-    if records:
+    if records and (records[-1].status is OrderStatus.FILLED or not records[-1].is_over):
         return records[-1].status is OrderStatus.FILLED
     seen = trade.quotes.get(trade.main.symbol)
-    if seen is None or not trade.plan.targets or _target_quantities(work)[0] > 0:
+    if seen is None or not trade.plan.targets or (not records and _target_quantities(work)[0] > 0):
         return False
     return is_past(trade.main.side, seen[0].opposite(trade.main.side.opposite), _target(work, 0))
 
