@@ -1,12 +1,22 @@
 """One typed tree of settings: defaults here, then a TOML file (QC_CONFIG), then the environment (QC_…, ``__`` between levels)."""
 
+import difflib
 import os
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from app.domain.rules import TradingRules
 
@@ -17,14 +27,41 @@ class Mode(StrEnum):
     LIVE = "live"
 
 
+class LogLevel(StrEnum):
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+def _address(*schemes: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        example = f"{schemes[0]}://127.0.0.1:6379/0" if schemes[0] == "redis" else f"{schemes[0]}://127.0.0.1:18080"
+        try:
+            parts = urlsplit(value)
+            is_whole = parts.scheme in schemes and bool(parts.hostname or parts.path) and parts.port != 0
+        except ValueError:  # a port that is no number
+            is_whole = False
+        if not is_whole:
+            raise ValueError(f"must be an address such as {example}")
+        return value.rstrip("/")
+
+    return check
+
+
+_HttpUrl = Annotated[str, AfterValidator(_address("http", "https"))]
+_WebsocketUrl = Annotated[str, AfterValidator(_address("ws", "wss"))]
+_RedisUrl = Annotated[str, AfterValidator(_address("redis", "rediss", "unix"))]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ExchangeSettings(_Section):
     mode: Mode = Mode.PAPER
-    rest_url: str = "http://127.0.0.1:18080"
-    stream_url: str = "ws://127.0.0.1:18080"  # /public, /market and /private follow
+    rest_url: _HttpUrl = "http://127.0.0.1:18080"
+    stream_url: _WebsocketUrl = "ws://127.0.0.1:18080"  # /public, /market and /private follow
     api_key: SecretStr = SecretStr("paper")
     api_secret: SecretStr = SecretStr("paper")
     recv_window_ms: Annotated[int, Field(ge=500, le=60_000)] = 3_000
@@ -34,8 +71,8 @@ class ExchangeSettings(_Section):
 class RedisSettings(_Section):
     """``None``: an embedded server is started by ``demo`` and ``run``."""
 
-    inbox_url: str | None = None
-    market_url: str | None = None
+    inbox_url: _RedisUrl | None = None
+    market_url: _RedisUrl | None = None
 
 
 class AuthSettings(_Section):
@@ -55,7 +92,7 @@ class JournalSettings(_Section):
 
 
 class LogSettings(_Section):
-    level: str = "INFO"
+    level: LogLevel = LogLevel.INFO
     json_lines: bool = True
 
 
@@ -79,26 +116,71 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        sources: list[PydanticBaseSettingsSource] = [init_settings, _Environment(settings_cls)]
         if path := os.environ.get("QC_CONFIG"):
             sources.append(TomlConfigSettingsSource(settings_cls, toml_file=path))
         return tuple(sources)
 
 
 class BadSettings(Exception):
-    """One line a person can act on: which setting, what is wrong with it."""
+    """One line a person can act on: which setting, what is wrong with it, where it stands."""
+
+
+class _Environment(EnvSettingsSource):
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            named = [name.upper() for name, text in self.env_vars.items() if text == value and name.endswith(field_name)]
+            shown = named[0] if named else field_name
+            raise BadSettings(f'{shown} cannot be read: write a list as JSON, such as ["ETHUSDT", "SOLUSDT"]') from None
+
+
+_NOT_OURS = ("QC_CONFIG", "QC_TEST_")
 
 
 def load_settings(**overrides: Any) -> Settings:
     """Read the whole tree once. Raises BadSettings."""
     path = os.environ.get("QC_CONFIG")
     if path and not Path(path).is_file():
-        raise BadSettings(f"settings file {path} (QC_CONFIG) does not exist")
+        raise BadSettings(f"settings file {path} (QC_CONFIG): no such file; correct the path or unset QC_CONFIG")
+    _check_names()
     try:
         return Settings(**overrides)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise BadSettings(f"setting {where}: {first['msg']}") from None
-    except ValueError as error:
-        raise BadSettings(f"settings file {path}: {error}") from None
+        raise BadSettings(_in_words(first["type"], [str(part) for part in first["loc"]], first["msg"])) from None
+    except (ValueError, OSError) as error:
+        raise BadSettings(f"settings file {path} (QC_CONFIG): {error}") from None
+
+
+def _check_names() -> None:
+    """A variable of ours that names no section is a slip of the pen, and would be passed over in silence."""
+    for variable in sorted(name for name in os.environ if name.upper().startswith("QC_")):
+        section = variable.upper().removeprefix("QC_").partition("__")[0].lower()
+        if section not in Settings.model_fields and not variable.upper().startswith(_NOT_OURS):
+            raise BadSettings(f"{variable}: there is no section {section!r}{_instead(section, Settings)}")
+
+
+def _in_words(kind: str, where: list[str], message: str) -> str:
+    name = ".".join(where) or "settings"
+    variable = f"QC_{'__'.join(where).upper()}"
+    written = variable if variable in os.environ else os.environ.get("QC_CONFIG", variable)
+    if kind == "extra_forbidden":
+        return f"setting {name} ({written}): there is no such setting{_instead(where[-1], _section(where[:-1]))}"
+    return f"setting {name} ({written}): {message.removeprefix('Value error, ')}"
+
+
+def _section(where: list[str]) -> type[BaseModel]:
+    section: type[BaseModel] = Settings
+    for part in where:
+        inner = section.model_fields[part].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        section = inner
+    return section
+
+
+def _instead(name: str, section: type[BaseModel]) -> str:
+    close = difflib.get_close_matches(name, section.model_fields, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(section.model_fields)}"

@@ -1,10 +1,13 @@
 """The strategy's numbers, with the defaults the design settled on. Part of the settings tree, passed into pure code."""
 
+import re
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_SYMBOL = re.compile(r"[A-Z0-9]{5,20}")
 
 Fraction = Annotated[Decimal, Field(ge=0, le=1)]
 Positive = Annotated[Decimal, Field(gt=0)]
@@ -113,6 +116,9 @@ class FundingRules(_Rules):
     skip_above: Fraction = Decimal("0.0006")
 
 
+TIMEFRAMES_MIN = (1, 3, 5, 15, 30, 60)  # the exchange's candles
+
+
 class TradingRules(_Rules):
     symbol: str = "BTCUSDT"
     timeframe_min: Annotated[int, Field(ge=1, le=60)] = 3
@@ -125,6 +131,16 @@ class TradingRules(_Rules):
     fees: FeeRules = FeeRules()
     freshness: FreshnessRules = FreshnessRules()
     funding: FundingRules = FundingRules()
+
+    @model_validator(mode="after")
+    def _can_be_traded(self) -> Self:
+        if self.timeframe_min not in TIMEFRAMES_MIN:
+            raise ValueError(f"timeframe_min must be one of {', '.join(map(str, TIMEFRAMES_MIN))}")
+        if len(set(self.symbols)) < len(self.symbols):
+            raise ValueError(f"hedge.symbols must be other symbols than {self.symbol}, each once")
+        if not all(_SYMBOL.fullmatch(symbol) for symbol in self.symbols):
+            raise ValueError("symbol and hedge.symbols are the exchange's names in capitals, such as BTCUSDT")
+        return self
 
     @property
     def timeframe_ms(self) -> int:
