@@ -29,6 +29,7 @@ class Control:
 
     def add_to(self, app: web.Application) -> None:
         app.router.add_get("/simulator/status", self.status)
+        app.router.add_get("/simulator/answers", self.answers)
         app.router.add_post("/simulator/speed", self.speed)
         app.router.add_post("/simulator/delay", self.delay)
         app.router.add_post("/simulator/trade", self.trade)
@@ -53,6 +54,17 @@ class Control:
                 "openAlgoOrders": len(runtime.venue.open_algos()),
             }
         )
+
+    async def answers(self, _request: web.Request) -> web.Response:
+        """Order answers written since the last call: when (monotonic seconds of this host), to which route, for which order."""
+        named = ("symbol", "side", "type", "quantity", "reduceOnly", "newClientOrderId", "clientAlgoId")
+        answers = self._runtime.answers
+        rows = []
+        while answers:
+            answer = answers.popleft()
+            order = {name: answer.values[name] for name in named if name in answer.values}
+            rows.append({"at": answer.at, "route": answer.route, "status": answer.status, **order})
+        return _json({"answers": rows})
 
     async def speed(self, request: web.Request) -> web.Response:
         """``{"speed": N}``: 0 stops exchange time."""

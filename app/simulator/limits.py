@@ -1,8 +1,26 @@
 """Request weights and order counts, as told in the answers' headers."""
 
+from dataclasses import dataclass
+
 from app.clock import Clock
 
 _ORDER_WINDOW_S, _MINUTE_S = 10, 60
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """What exchangeInfo announces: request weight a minute and address, orders a minute and 10 seconds and account."""
+
+    weight_1m: int = 2_400
+    orders_1m: int = 1_200
+    orders_10s: int = 300
+
+    def times(self, factor: int) -> "RequestLimits":
+        """For load tests, which would otherwise measure the limits."""
+        return RequestLimits(self.weight_1m * factor, self.orders_1m * factor, self.orders_10s * factor)
+
+
+BINANCE_LIMITS = RequestLimits()
 
 
 class _Window:

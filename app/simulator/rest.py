@@ -17,7 +17,7 @@ from app.simulator.auth import Credentials, NotAuthorized, check_timestamp, rest
 from app.simulator.limits import RequestCounters
 from app.simulator.operations import Operation
 from app.simulator.params import Params
-from app.simulator.runtime import Runtime
+from app.simulator.runtime import Answered, Runtime
 from app.simulator.tape import bars
 from app.simulator.venue_types import VenueError
 from app.simulator.wire import Json, plain
@@ -105,9 +105,19 @@ class Rest:
                 except VenueError as error:
                     return self._refusal(error)
                 counts_order = route.is_order and request.method in ("POST", "PUT")
-                return self._answer(answer, self._counters.count(route.weight, is_order=counts_order))
+                response = self._answer(answer, self._counters.count(route.weight, is_order=counts_order))
+                if route.is_order:
+                    await self._write_and_note(request, values, response)
+                return response
 
         return handle
+
+    async def _write_and_note(self, request: web.Request, values: dict[str, str], response: web.Response) -> None:
+        """When an order's answer left, for whoever measures a client's reaction."""
+        await response.prepare(request)
+        await response.write_eof()
+        written_at = self._runtime.clock.monotonic()
+        self._runtime.answers.append(Answered(written_at, f"{request.method} {request.path}", values, response.status))
 
     def _authorize(self, request: web.Request, body: str) -> dict[str, str]:
         self._credentials.check_key(request.headers.get("X-MBX-APIKEY"))
@@ -180,7 +190,7 @@ class Rest:
 
     def _exchange_info(self, _params: Params) -> Json:
         contracts = [self._venue.contract(symbol) for symbol in self._venue.symbols]
-        return exchange_info_json(contracts, self._runtime.clock.wall_ms())
+        return exchange_info_json(contracts, self._runtime.limits, self._runtime.clock.wall_ms())
 
     def _klines(self, params: Params) -> list[list[object]]:
         symbol, interval = self._venue.contract(params.symbol).symbol, params.required("interval")

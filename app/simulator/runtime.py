@@ -4,37 +4,62 @@ Exchange time runs ``speed`` times as fast as the host's. While it runs fast it 
 in flight and for a moment after a private event or an answer to an order, so that clients can react as they would live.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from app.clock import Clock
 from app.simulator.auth import check_still_valid
 from app.simulator.feed import Feed
+from app.simulator.limits import BINANCE_LIMITS, RequestLimits
 from app.simulator.params import Params
 from app.simulator.streams import PrivateStream, Subscriptions
 from app.simulator.tape import Tape, step_times, ticks
 from app.simulator.venue import Venue
 from app.simulator.wire_market import DayStatistics
 
+ANSWERS_KEPT = 10_000
 QUIET_S = 0.03  # how long fast exchange time stands still after something a client may react to
 _SLOW_LOOP_S, _FAST_LOOP_S = 0.05, 0.02
 _FINE_STEP_MS, _COARSE_STEP_MS = 250, 1_000
 _BUSY_S = 0.01  # wall time one turn may spend on steps before others get theirs
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An order's answer, as written to its socket at ``at`` on the host's monotonic clock (seconds)."""
+
+    at: float
+    route: str
+    values: Mapping[str, str]
+    status: int
+
+
 class Runtime:
-    def __init__(self, venue: Venue, tape: Tape, clock: Clock, *, speed: float = 1.0, delay_ms: float = 0.0) -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        tape: Tape,
+        clock: Clock,
+        *,
+        speed: float = 1.0,
+        delay_ms: float = 0.0,
+        limits: RequestLimits = BINANCE_LIMITS,
+    ) -> None:
         self.venue = venue
         self.tape = tape
         self.clock = clock
         self.speed = speed
         self.delay_ms = delay_ms
+        self.limits = limits
         self.private = PrivateStream(clock)
         self.subscriptions = Subscriptions()
         self.day = DayStatistics(tape)
         self.feed = Feed(venue, tape, self.subscriptions, self.day)
         self.in_flight = 0
+        self.answers: deque[Answered] = deque(maxlen=ANSWERS_KEPT)
         self._quiet_until = 0.0
 
     @property

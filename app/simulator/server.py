@@ -16,6 +16,7 @@ from aiohttp import web
 from app.clock import Clock, SystemClock
 from app.simulator.auth import Credentials
 from app.simulator.control import Control, loopback_only
+from app.simulator.limits import BINANCE_LIMITS, RequestLimits
 from app.simulator.rest import Rest
 from app.simulator.runtime import Runtime
 from app.simulator.streams import Route, close_all
@@ -58,9 +59,10 @@ def build_runtime(
     *,
     speed: float = 1.0,
     delay_ms: float = 0.0,
+    limits: RequestLimits = BINANCE_LIMITS,
 ) -> Runtime:
     venue = Venue(prices_at(tape, tape.start_ms), tape.start_ms, config, funding)
-    return Runtime(venue, tape, clock, speed=speed, delay_ms=delay_ms)
+    return Runtime(venue, tape, clock, speed=speed, delay_ms=delay_ms, limits=limits)
 
 
 def build_app(runtime: Runtime, credentials: Credentials) -> web.Application:
@@ -190,6 +192,7 @@ def simulator_command(
     history_minutes: Annotated[int, typer.Option(min=1500, help="Minutes of history before the start.")] = 6_000,
     speed: Annotated[float, typer.Option(min=0, max=5000, help="How much faster than real time it runs.")] = 1.0,
     delay_ms: Annotated[float, typer.Option(min=0, max=60_000, help="How long an order takes to reach it.")] = 0.0,
+    limits_factor: Annotated[int, typer.Option(min=1, help="Times Binance's request and order limits (for load tests).")] = 1,
     reduce_only_policy: Annotated[
         ReduceOnlyPolicy, typer.Option(help="How reduce-only stops behave beside resting reduce-only orders.")
     ] = ReduceOnlyPolicy.PRIORITY,
@@ -199,7 +202,8 @@ def simulator_command(
     try:
         tape, funding = _tape(klines, synthetic, script, history_minutes, clock)
         config = VenueConfig(balance=_positive(balance, "--balance"), reduce_only_policy=reduce_only_policy)
-        runtime = build_runtime(tape, clock, config, funding, speed=speed, delay_ms=delay_ms)
+        limits = BINANCE_LIMITS.times(limits_factor)
+        runtime = build_runtime(tape, clock, config, funding, speed=speed, delay_ms=delay_ms, limits=limits)
         asyncio.run(_serve_until_stopped(runtime, Credentials(api_key, api_secret), port))
     except (TapeError, VenueError) as error:
         typer.echo(f"simulator: {error}", err=True)

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from app.domain.market import MINUTE_MS, Quote
 from app.simulator.contracts import Contract
+from app.simulator.limits import RequestLimits
 from app.simulator.tape import Candle, Tape, bar_at, merge
 from app.simulator.venue import Venue
 from app.simulator.wire import Json, plain, rounded
@@ -19,19 +20,22 @@ INTERVALS_MS = {
     "30m": 30 * MINUTE_MS,
     "1h": 60 * MINUTE_MS,
 }
-RATE_LIMITS: list[Json] = [
-    {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 2400},
-    {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": 1200},
-    {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 300},
-]
 
 
-def exchange_info_json(contracts: Iterable[Contract], server_ms: int) -> Json:
+def rate_limits_json(limits: RequestLimits) -> list[Json]:
+    return [
+        {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": limits.weight_1m},
+        {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": limits.orders_1m},
+        {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": limits.orders_10s},
+    ]
+
+
+def exchange_info_json(contracts: Iterable[Contract], limits: RequestLimits, server_ms: int) -> Json:
     return {
         "timezone": "UTC",
         "serverTime": server_ms,
         "futuresType": "U_MARGINED",
-        "rateLimits": RATE_LIMITS,
+        "rateLimits": rate_limits_json(limits),
         "exchangeFilters": [],
         "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}],
         "symbols": [_symbol_json(contract) for contract in contracts],
