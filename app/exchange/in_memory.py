@@ -92,11 +92,13 @@ class InMemoryExchange:
     async def close(self) -> None:
         self._events.put_nowait(None)
 
-    def pump(self) -> None:
-        """Hand on what has happened at the venue since."""
-        for happened in self._venue.drain_events():
+    def pump(self) -> bool:
+        """Hand on what has happened at the venue since; was there anything?"""
+        news = self._venue.drain_events()
+        for happened in news:
             for event in self._translate(happened):
                 self._events.put_nowait(event)
+        return bool(news)
 
     async def events(self) -> AsyncIterator[ExchangeEvent]:
         while (event := await self._events.get()) is not None:

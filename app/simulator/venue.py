@@ -117,6 +117,10 @@ class Venue:
                 return True
         return False
 
+    def held(self, symbol: str) -> Decimal:
+        """The position's signed quantity; ``position`` tells the rest of it."""
+        return self._account.holding(symbol).quantity
+
     @property
     def is_idle(self) -> bool:
         """No position and nothing that waits for a price: the market may move without being looked at."""
