@@ -15,10 +15,11 @@ from rich.table import Table
 from app.clock import Clock
 from app.domain.rules import TradingRules
 from app.local.alerts import FIRST_ALERT
+from app.local.processes import ProcessFailed
 from app.local.simulation import SimulatorControl, left_at_exchange
 from app.local.stack import LocalStack, StackOptions, running_stack
 from app.local.timeline import line_for
-from app.settings import Settings
+from app.settings import BadSettings, Mode, Settings
 from app.storage.audit import Breach, audit_trade
 from app.storage.port import StoredTrade
 from app.storage.sqlite import JournalReader
@@ -48,7 +49,10 @@ class _Market:
 
 
 async def run_demo(settings: Settings, clock: Clock, klines: Path | None, seed: int, keep: Path | None) -> int:
-    """Exit code: 0 when the trade closed and every invariant held, else 1."""
+    """Exit code: 0 when the trade closed and every invariant held, else 1. Raises BadSettings, ProcessFailed."""
+    if settings.exchange.mode is not Mode.PAPER:
+        mode = settings.exchange.mode
+        raise BadSettings(f"setting exchange.mode: {mode}, but the demo trades on the simulator alone; unset QC_EXCHANGE__MODE")
     console = Console(highlight=False)
     market = _Market(("--klines", str(klines)), False) if klines else _Market(("--synthetic", str(seed)), True)
     with _directory(keep) as directory:
@@ -132,7 +136,7 @@ class _Demo:
                     await self._fast_forward()
             self._stack.check()
             if self._clock.monotonic() > ends:
-                raise TimeoutError(f"the trade has not closed within {GIVE_UP_S:.0f} s")
+                raise ProcessFailed(f"the trade has not closed within {GIVE_UP_S:.0f} s; --keep DIR keeps journal and logs")
             await self._clock.sleep(POLL_S)
 
     async def _fast_forward(self) -> None:

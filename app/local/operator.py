@@ -5,7 +5,7 @@ import secrets
 
 import typer
 
-from app.bus.port import AlertEnvelope
+from app.bus.port import AlertEnvelope, BusUnavailable
 from app.bus.redis import RedisInbox
 from app.clock import Clock
 
@@ -21,6 +21,8 @@ async def send_command(inbox_url: str, command: str, clock: Clock) -> int:
     try:
         await inbox.put(envelope)
         reply = await inbox.wait_reply(name, ANSWER_WITHIN_S)
+    except BusUnavailable as error:
+        raise BusUnavailable(f"redis.inbox_url (QC_REDIS__INBOX_URL): {error}; name the trader's inbox") from None
     finally:
         await inbox.close()
     if reply is None:

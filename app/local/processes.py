@@ -10,6 +10,7 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 STOP_WITHIN_S = 10.0
+BAD_INPUT = 2  # the exit code that says: mend what you gave me
 
 
 class ProcessFailed(Exception):
@@ -59,6 +60,8 @@ class Child:
     def check(self) -> None:
         """Raises ProcessFailed when it has ended."""
         code = self._running().returncode
+        if code == BAD_INPUT:
+            raise ProcessFailed(self.last_line().removeprefix("quantcloud: "))  # a line meant for a person already
         if code is not None:
             raise ProcessFailed(f"{self.name} ended with code {code}: {self.last_line()} (log: {self._log_path})")
 

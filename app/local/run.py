@@ -1,6 +1,7 @@
 """``quantcloud run``: the whole system up for alerts until Ctrl-C."""
 
 import asyncio
+import contextlib
 import signal
 from pathlib import Path
 
@@ -22,19 +23,34 @@ async def run_stack(settings: Settings, clock: Clock, klines: Path | None, seed:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    options = StackOptions(directory, market)
-    async with running_stack(settings, options, clock, lambda part: console.print(f"starting {part} ...")) as stack:
-        _welcome(console, stack, directory)
-        while not stop.is_set():
-            stack.check()
-            await clock.sleep(WATCH_S)
+    serving = asyncio.create_task(_serve(settings, clock, StackOptions(directory, market), console))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if stop.is_set():
         console.print("\nstopping ...")
-    console.print("stopped; open positions, if any, keep their stops at the exchange")
+        serving.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+    console.print("stopped")
     return 0
 
 
-def _welcome(console: Console, stack: LocalStack, directory: Path) -> None:
+async def _serve(settings: Settings, clock: Clock, options: StackOptions, console: Console) -> None:
+    """Until cancelled, then stop everything. Raises ProcessFailed."""
+    async with running_stack(settings, options, clock, lambda part: console.print(f"starting {part} ...")) as stack:
+        _welcome(console, settings, stack, options.directory)
+        while True:
+            stack.check()
+            await clock.sleep(WATCH_S)
+
+
+def _welcome(console: Console, settings: Settings, stack: LocalStack, directory: Path) -> None:
     body = " ".join(FIRST_ALERT.split())
-    console.print(f"\n[bold]ready for alerts[/] on {stack.gateway_url}  (logs in {directory / 'log'}, Ctrl-C stops)\n")
+    console.print(
+        f"\n[bold]ready for alerts[/] on {stack.gateway_url}  (logs in {directory / 'log'}, Ctrl-C stops)\n", soft_wrap=True
+    )
     console.print(f"curl -s {stack.alert_url} -d '{body}'", soft_wrap=True)
     console.print(f"curl -s {stack.gateway_url}/health\n", soft_wrap=True)
+    if settings.auth.token is None:
+        console.print("[dim]the address holds a new token at every start; set QC_AUTH__TOKEN to keep one[/]\n")

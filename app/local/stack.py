@@ -11,9 +11,12 @@ from pathlib import Path
 import httpx
 
 from app.bus.embedded import EmbeddedRedis
+from app.bus.port import BusUnavailable
+from app.bus.redis import RedisInbox
 from app.clock import Clock
 from app.local.processes import Child, ProcessFailed
 from app.settings import Mode, Settings
+from app.storage.lock import sole_writer
 
 START_WITHIN_S = 60.0
 POLL_S = 0.05
@@ -52,19 +55,53 @@ class LocalStack:
 
     async def start(self, report: Callable[[str], None]) -> None:
         """Until the gateway says that all is well. Raises ProcessFailed, NoRedisServer."""
-        self._options.directory.mkdir(parents=True, exist_ok=True)
-        if self._settings.redis.inbox_url is None or self._settings.redis.market_url is None:
-            report("redis")
-            await self.redis.start()
+        await self._check_given_redis()
+        self._prepare_directory()
         if self._settings.exchange.mode is Mode.PAPER:
             report("simulator")
             port = self.simulator_url.rpartition(":")[2]
             await self.launch("simulator", "--port", port, *self._options.simulator)
             await self._until(f"{self.simulator_url}/fapi/v1/ping")
+        if self._settings.redis.inbox_url is None or self._settings.redis.market_url is None:
+            report("redis")
+            await self.redis.start()
         for name in ("stream", "trader", "gateway"):
             report(name)
             await self.launch(name)
         await self._until(f"{self.gateway_url}/health")
+
+    async def _check_given_redis(self) -> None:
+        """A server that was named is there before anything is started. Raises ProcessFailed."""
+        for name, url in (("inbox_url", self._settings.redis.inbox_url), ("market_url", self._settings.redis.market_url)):
+            if url is None:
+                continue
+            inbox = RedisInbox(url)
+            try:
+                await inbox.last_beat("trader")
+            except BusUnavailable as error:
+                raise ProcessFailed(f"redis.{name} (QC_REDIS__{name.upper()}): {error}; start that server or unset it") from None
+            finally:
+                await inbox.close()
+
+    def _prepare_directory(self) -> None:
+        """A simulated exchange begins anew with every start, and so does what is told of it: the former journal is set aside.
+
+        Raises ProcessFailed, and JournalUnavailable when another system runs on that folder."""
+        directory = self._options.directory
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            if self._settings.exchange.mode is Mode.PAPER and self.journal_path.exists():
+                with sole_writer(self.journal_path):
+                    self._set_aside(directory / f"former-{int(self.journal_path.stat().st_mtime)}")
+        except OSError as error:
+            raise ProcessFailed(f"{directory}: {error.strerror}; name a folder that can be written") from None
+
+    def _set_aside(self, former: Path) -> None:
+        directory = self._options.directory
+        former.mkdir(exist_ok=True)
+        for path in (*directory.glob(f"{self.journal_path.name}*"), directory / "redis", directory / "log"):
+            if path.exists():
+                path.rename(former / path.name)
 
     async def launch(self, name: str, *arguments: str) -> Child:
         """(Re)start one part."""
@@ -87,6 +124,7 @@ class LocalStack:
         if settings.exchange.mode is Mode.PAPER:
             environment["QC_EXCHANGE__REST_URL"] = self.simulator_url
             environment["QC_EXCHANGE__STREAM_URL"] = self.simulator_url.replace("http", "ws", 1)
+            environment |= {"QC_EXCHANGE__API_KEY": "paper", "QC_EXCHANGE__API_SECRET": "paper"}
         return environment
 
     async def _until(self, url: str) -> None:
@@ -113,9 +151,9 @@ class LocalStack:
             child.check()
 
     async def stop(self) -> None:
-        for name in ("gateway", "trader", "stream", "simulator"):
-            if child := self.children.get(name):
-                await child.stop()
+        """No more alerts; then whoever trades; then what they stand on."""
+        for names in (("gateway", "stream"), ("trader",), ("simulator",)):
+            await asyncio.gather(*(self.children[name].stop() for name in names if name in self.children))
         await self.redis.stop()
 
 

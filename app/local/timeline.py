@@ -55,6 +55,11 @@ def _covered(data: Mapping[str, Any]) -> tuple[str, str]:
     return "covered", f"{data['symbol']}: {data['quantity']} under a working stop, naked for {data['naked_ms']:.1f} ms"
 
 
+def _entered(data: Mapping[str, Any]) -> tuple[str, str]:
+    average, r_per_unit = float(data["average_entry"]), float(data["r_per_unit"])
+    return "entered", f"{data['quantity']} at {average:.2f}, 1 R is {r_per_unit:.2f} a unit"
+
+
 _Writer = Callable[[Mapping[str, Any]], tuple[str, str]]
 _WRITERS: dict[str, _Writer] = {
     "planned": _planned,
@@ -63,7 +68,7 @@ _WRITERS: dict[str, _Writer] = {
     "order_failed": lambda d: ("refused", f"{d['client_id']}: {d['failure']} {d['message']}"),
     "fill": _fill,
     "covered": _covered,
-    "entered": lambda d: ("entered", f"{d['quantity']} at {float(d['average_entry']):.2f}, 1 R is {d['r_per_unit']} a unit"),
+    "entered": _entered,
     "not_entered": lambda d: ("no entry", f"{d['symbol']}: {d['code']}"),
     "entry_cut_short": lambda d: ("entry", f"{d['symbol']}: the rest is dropped, {d['code']}"),
     "protected": lambda d: ("protected", f"stop {d['stop']}, targets resting"),
