@@ -21,6 +21,7 @@ from app.storage.port import AlertRecord, DuplicateAlert, Entry, JournalUnavaila
 from app.storage.statements import Write
 
 Answer = TypeVar("Answer")
+BATCH_S = 0.02  # appended entries wait so long for company: a burst of fills and answers is one commit, out of the burst's way
 BUSY_MS = 2_000  # how long a write waits for another process's lock
 
 
@@ -33,6 +34,7 @@ class SqliteJournal:
         self._engine: Engine | None = None
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._queued: deque[Write] = deque()
+        self._drain_is_due = False
         self.failed: JournalUnavailable | None = None
 
     async def open(self) -> None:
@@ -57,7 +59,14 @@ class SqliteJournal:
     def append(self, entry: Entry) -> None:
         """Raises ValueError when something in the entry is not JSON; a failure to write it shows at ``flush``."""
         self._queued.append(statements.write_of(entry))
-        self._writer.submit(self._drain_quietly)
+        if not self._drain_is_due:
+            self._drain_is_due = True
+            asyncio.get_running_loop().call_later(BATCH_S, self._start_drain)
+
+    def _start_drain(self) -> None:
+        self._drain_is_due = False
+        if self._engine is not None:
+            self._writer.submit(self._drain_quietly)
 
     async def flush(self) -> None:
         await self._in_writer(self._drain)

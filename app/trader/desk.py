@@ -66,6 +66,11 @@ class Desk:
     def add(self, live: LiveTrade) -> None:
         self.trades[live.trade_id] = live
 
+    def start(self, live: LiveTrade, headline: Mapping[str, Any]) -> None:
+        """A new trade whose plan is in the journal: its entry leaves at once."""
+        self.add(live)
+        self._step(live, Tick(), (Say("planned", headline),))
+
     def now(self) -> Instant:
         return Instant(self._clock.monotonic(), self._exchange_clock.now_ms())
 
@@ -89,22 +94,26 @@ class Desk:
     def tell(self, trade_id: str, event: Event) -> None:
         """One fact for one trade, and all that follows from it."""
         live = self.trades.get(trade_id)
-        if live is None:
-            return
+        if live is not None:
+            self._step(live, event, ())
+
+    def _step(self, live: LiveTrade, event: Event, preface: tuple[Command, ...]) -> None:
+        """Orders leave first; what is to be written down about them follows in the loop's next turn, in the order it was said."""
         now = self.now()
         before = live.trade
         live.trade, commands = step(before, event, now)
-        if not isinstance(event, (QuoteSeen, Tick)):
-            live.changed_at = now.monotonic
-            self._write_down(live, event, before.fills.keys() != live.trade.fills.keys())
         for command in by_urgency(commands):
             if isinstance(command, Place | Cancel | Ask | ReadQuote | Sweep):
                 self._executor.carry_out(live.trade_id, command)
-        for command in commands:
-            self._pass_on(live, command)
         self._set_alarm(live)
+        is_news = not isinstance(event, (QuoteSeen, Tick))
+        if is_news:
+            live.changed_at = now.monotonic
+        if is_news or commands or preface:
+            new_fill = before.fills.keys() != live.trade.fills.keys()
+            asyncio.get_running_loop().call_soon(self._write_down, live, event, new_fill, (*preface, *commands), now)
 
-    def _write_down(self, live: LiveTrade, event: Event, new_fill: bool) -> None:
+    def _write_down(self, live: LiveTrade, event: Event, new_fill: bool, commands: tuple[Command, ...], now: Instant) -> None:
         match event:
             case OrderKnown(state):
                 self._journal.append(OrderNote(live.trade_id, state))
@@ -112,24 +121,25 @@ class Desk:
                 self._journal.append(FillNote(live.trade_id, fill))
             case _:
                 pass  # the machine says what else matters
+        for command in commands:
+            self._pass_on(live, command, now)
 
-    def _pass_on(self, live: LiveTrade, command: Command) -> None:
+    def _pass_on(self, live: LiveTrade, command: Command, now: Instant) -> None:
         match command:
             case Place():
-                self._note_sent(live, command)
+                self._note_sent(live, command, now)
             case Say(kind, data):
-                self.say(live, kind, data)
+                self.say(live, kind, data, now)
             case Repair(symbol):
                 self.on_repair(live, symbol)
             case Pause(reason):
                 self.on_pause(reason)
             case Finish(reason):
-                self._clear_alarm(live)
                 self.on_finish(live, reason)
             case _:
                 pass  # the executor has it
 
-    def _note_sent(self, live: LiveTrade, command: Place) -> None:
+    def _note_sent(self, live: LiveTrade, command: Place, now: Instant) -> None:
         order = command.order
         price = getattr(order, "price", None) or getattr(order, "trigger", None)
         self.say(
@@ -143,17 +153,19 @@ class Desk:
                 "quantity": order.quantity,
                 "price": price,
             },
+            now,
         )
 
-    def say(self, live: LiveTrade, kind: str, data: Mapping[str, Any]) -> None:
+    def say(self, live: LiveTrade, kind: str, data: Mapping[str, Any], at: Instant | None = None) -> None:
         """A milestone into journal and listeners, with the time since the alert came in."""
+        now = at or self.now()
         said = {key: str(value) if isinstance(value, Decimal) else value for key, value in data.items()}
         if live.received_at is not None:
-            said["since_alert_ms"] = round((self._clock.monotonic() - live.received_at) * 1000, 3)
+            said["since_alert_ms"] = round((now.monotonic - live.received_at) * 1000, 3)
         live.milestones.setdefault(kind, said)
         if "naked_ms" in said:
             live.naked_ms.append(float(said["naked_ms"]))
-        self._journal.append(Note(live.trade_id, kind, self._exchange_clock.now_ms(), self._clock.wall_ms(), said))
+        self._journal.append(Note(live.trade_id, kind, now.exchange_ms, self._clock.wall_ms(), said))
         self.on_milestone(live, kind, said)
 
     def _set_alarm(self, live: LiveTrade) -> None:

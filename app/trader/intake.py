@@ -15,7 +15,7 @@ from app.domain.planning import ClosesOpposite, PlanIds, Planned, Refused, plan_
 from app.domain.refusals import refuse
 from app.domain.signal import Alert
 from app.domain.trade import new_trade
-from app.domain.trade.messages import ExitRequested, Tick
+from app.domain.trade.messages import ExitRequested
 from app.domain.verdict import Refusal, Verdict
 from app.domain.views import AccountView, DeskView, MarketView, SymbolView
 from app.exchange.errors import ExchangeError
@@ -100,12 +100,10 @@ class Intake:
         await self._journal.open_trade(self._record(item, "", "", verdicts), plan)
         received_at = None if item.redelivered else item.envelope.received_at
         live = LiveTrade(new_trade(plan), item.envelope.alert_id, received_at, opened_at=self._clock.monotonic())
-        self._desk.add(live)
         for symbol in plan.symbols:
             if (quote := self._market.quotes.get(symbol)) is not None:
                 live.trade.quotes[symbol] = (quote, self._market.quote_seen_at[symbol])
-        self._desk.say(live, "planned", _headline(plan))
-        self._desk.tell(plan.trade_id, Tick())
+        self._desk.start(live, _headline(plan))
 
     async def _close_opposite(self, item: InboxItem, side: Side, reverse: bool, verdicts: tuple[Verdict, ...]) -> Reply | None:
         live = next((t for t in self._desk.trades.values() if t.trade.plan.side is side.opposite), None)

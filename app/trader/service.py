@@ -35,6 +35,7 @@ from app.trader.switches import SwitchBoard
 log = structlog.get_logger(__name__)
 
 BUS_RETRY_S = 0.5
+QUIET = frozenset({"order_sent", "order_acknowledged"})  # every one is in the journal; the log needs none of them
 TAKE_TIMEOUT_S = 1.0
 
 
@@ -281,7 +282,8 @@ class Trader:
     # --- what a trade reports -------------------------------------------------------------------------------------------
 
     def _milestone(self, live: LiveTrade, kind: str, data: Mapping[str, Any]) -> None:
-        log.info(kind, trade_id=live.trade_id, **{key: value for key, value in data.items() if key not in ("event", "trade_id")})
+        say = log.debug if kind in QUIET else log.info
+        say(kind, trade_id=live.trade_id, **{key: value for key, value in data.items() if key not in ("event", "trade_id")})
         if kind == "protected" and not live.replied:
             live.replied = True
             self._spawn(self._reply(live.alert_id, placed_reply(live)))

@@ -7,6 +7,8 @@ from app.domain.plan import Purpose
 from app.domain.trade.entry import drive_entry
 from app.domain.trade.state import Leg, Window, Work
 
+FILLS_AWAITED_S = 0.02
+
 
 def drive_hedge(work: Work, leg: Leg) -> None:
     trade = work.trade
@@ -32,6 +34,8 @@ def _set_goal(work: Work, leg: Leg) -> None:
     bought = trade.entered(trade.main)
     if bought == 0:
         return
+    if not _targets_are_out(work):
+        return
     if leg.window is Window.WAITING and leg.goal == 0:
         first = _wanted(work, leg, bought)
         if _is_worth_an_order(work, leg, first):
@@ -44,6 +48,14 @@ def _set_goal(work: Work, leg: Leg) -> None:
         elif leg.goal == 0:
             work.say("hedge_too_small", leg=leg.index, symbol=leg.symbol)
             leg.window = Window.CLOSED
+
+
+def _targets_are_out(work: Work) -> bool:
+    """Where the window closed at once, the fills are a moment behind the answer: BTC's own targets go before the hedges."""
+    trade = work.trade
+    if trade.main.window is not Window.CLOSED or trade.average_entry is not None or trade.exiting:
+        return True
+    return work.due((trade.unaccounted_since or work.now.monotonic) + FILLS_AWAITED_S)
 
 
 def _is_worth_an_order(work: Work, leg: Leg, quantity: Decimal) -> bool:
