@@ -95,7 +95,7 @@ def _risk(stored: StoredTrade) -> list[Breach]:
     if not quantity:
         return []
     average = sum((f.quantity * f.price for f in entries), Decimal(0)) / quantity
-    distance = abs(average - stored.plan.stop)
+    distance = max(Decimal(0), (average - stored.plan.stop) * stored.plan.side.sign)  # filled beyond it, in a gap: nothing more
     loss, allowed = distance * quantity, stored.plan.risk_usdt + distance * stored.plan.instrument.step
     return [Breach("I6", f"at risk {loss:.2f} USDT, allowed {allowed:.2f}")] if loss > allowed else []
 

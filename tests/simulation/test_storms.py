@@ -62,7 +62,7 @@ class Deed:
     """Something from outside, so many seconds after what came before."""
 
     after_s: float
-    what: Literal["silence", "outage", "kill", "hand", "flatten", "opposite", "adl", "slow stream", "cancels lost", "pause"]
+    what: str
     seconds: float
 
 
@@ -81,9 +81,11 @@ class Storm:
     def hinders_exits(self) -> bool:
         """Where the exchange keeps both stops and exits from being placed, nobody can promise a second."""
         purposes = {trouble.purpose for trouble in self.troubles}
-        return Purpose.EXIT in purposes or any(deed.what in ("outage", "silence") for deed in self.deeds)
+        return Purpose.EXIT in purposes or any(deed.what in ("outage", "silence", "lag") for deed in self.deeds)
 
 
+LASTING = ("silence", "outage", "lag", "slow stream", "no prices", "dead")
+STRIKES = ("hand", "adl", "flatten", "pause", "opposite", "cancels lost", "stops stuck", "stops rejected", "gap")
 TROUBLES = st.builds(
     Trouble,
     st.sampled_from(PURPOSES),
@@ -95,7 +97,7 @@ TROUBLES = st.builds(
 DEEDS = st.builds(
     Deed,
     st.sampled_from([0.0, 0.012, 0.4, 0.71, 0.73, 2.0, 30.0]) | st.floats(0, 60),
-    st.sampled_from(["silence", "outage", "kill", "hand", "flatten", "opposite", "adl", "slow stream", "cancels lost", "pause"]),
+    st.sampled_from(LASTING + STRIKES),
     st.sampled_from([0.1, 1.0, 4.0, 12.0]),
 )
 STORMS = st.builds(
@@ -112,37 +114,58 @@ STORMS = st.builds(
 
 
 async def do(world: World, deed: Deed, side: Side) -> None:
+    if deed.what in LASTING:
+        await last(world, deed.what, deed.seconds)
+    else:
+        await strike(world, deed, side)
+
+
+async def last(world: World, what: str, seconds: float) -> None:
+    """Trouble that stays for a while."""
     faults = world.faults
-    match deed.what:
+    match what:
         case "silence":
             faults.silent = True
-            await world.clock.sleep(deed.seconds)
-            faults.silent = False
         case "outage":
             faults.down, faults.silent = OVERLOADED, True
-            await world.clock.sleep(deed.seconds)
-            faults.down, faults.silent = None, False
-        case "kill":
+        case "lag":
+            faults.lag_s = 1.0
+        case "slow stream":
+            faults.stream_delay_s = 0.05
+        case "no prices":
+            world.market_server.cut()
+        case "dead":
             await world.kill_trader()
-            await world.clock.sleep(deed.seconds)
-            await world.start_patiently()
-        case "hand":
-            if world.position():
-                closing = Side.SELL if world.position() > 0 else Side.BUY
-                world.venue.trade_by_hand("BTCUSDT", closing, min(abs(world.position()), Decimal("0.02")))
-        case "adl":
-            if world.position():
-                world.venue.auto_deleverage("BTCUSDT", min(abs(world.position()), Decimal("0.01")))
+    await world.clock.sleep(seconds)
+    faults.down, faults.silent, faults.lag_s, faults.stream_delay_s = None, False, 0.0, 0.0
+    world.market_server.restore()
+    if what == "dead":
+        await world.start_patiently()
+
+
+async def strike(world: World, deed: Deed, side: Side) -> None:
+    """Trouble in one moment."""
+    held = world.position()
+    closing = Side.SELL if held > 0 else Side.BUY
+    match deed.what:
+        case "hand" if held:
+            world.venue.trade_by_hand("BTCUSDT", closing, min(abs(held), Decimal("0.02")))
+        case "adl" if held:
+            world.venue.auto_deleverage("BTCUSDT", min(abs(held), Decimal("0.01")))
         case "flatten" | "pause":
             await world.operator(deed.what)
         case "opposite":
             await world.alert(side=side.opposite.value, id=f"the other way at {world.clock.monotonic()}")
-        case "slow stream":
-            faults.stream_delay_s = 0.05
-            await world.clock.sleep(deed.seconds)
-            faults.stream_delay_s = 0.0
         case "cancels lost":
-            faults.cancels = [NO_ANSWER, OVERLOADED]
+            world.faults.cancels = [NO_ANSWER, OVERLOADED]
+        case "stops stuck":
+            world.stick_triggers(Purpose.STOP)
+        case "stops rejected":
+            world.reject_triggers(Purpose.STOP)
+        case "gap":
+            price = world.venue.last_price("BTCUSDT") - side.sign * Decimal(100) * Decimal(str(deed.seconds))
+            world.path = [(0, price)]
+            world.move_to(price, world.venue.now_ms, jump=True)
 
 
 def path_from(now: float, moves: Sequence[tuple[float, float]]) -> list[tuple[float, Decimal]]:

@@ -67,6 +67,7 @@ class Faults:
     down: ExchangeError | None = None  # raised by every request
     silent: bool = False  # the private stream brings nothing, and says nothing of it
     stream_delay_s: float = 0.0
+    lag_s: float = 0.0  # requests do not see what is younger
 
 
 class SimulatedExchange(InMemoryExchange):
@@ -101,7 +102,8 @@ class SimulatedExchange(InMemoryExchange):
 
     async def find(self, symbol: str, client_id: str, kind: OrderKind) -> OrderState | None:
         await self._travel(LATENCY_S)
-        return await super().find(symbol, client_id, kind)
+        state = await super().find(symbol, client_id, kind)
+        return None if state is not None and not self._is_seen(state.updated_ms) else state
 
     async def open_orders(self, symbol: str) -> list[OrderState]:
         await self._travel(LATENCY_S)
@@ -109,11 +111,11 @@ class SimulatedExchange(InMemoryExchange):
 
     async def orders_since(self, symbol: str, since_ms: int) -> list[OrderState]:
         await self._travel(LATENCY_S)
-        return await super().orders_since(symbol, since_ms)
+        return [state for state in await super().orders_since(symbol, since_ms) if self._is_seen(state.updated_ms)]
 
     async def fills_since(self, symbol: str, since_ms: int) -> list[Fill]:
         await self._travel(LATENCY_S)
-        return await super().fills_since(symbol, since_ms)
+        return [fill for fill in await super().fills_since(symbol, since_ms) if self._is_seen(fill.time_ms)]
 
     async def account(self) -> Account:
         await self._travel(LATENCY_S)
@@ -130,6 +132,9 @@ class SimulatedExchange(InMemoryExchange):
             if self._faults.stream_delay_s:
                 await self._clock.sleep(self._faults.stream_delay_s)
             yield event
+
+    def _is_seen(self, time_ms: int) -> bool:
+        return self._venue.now_ms - time_ms >= self._faults.lag_s * 1000
 
     async def _travel(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
