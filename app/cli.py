@@ -201,6 +201,22 @@ def run(
 
 
 @app.command()
+def replay(
+    klines: Annotated[Path, typer.Option(help="Folder of recorded 1-minute candles, SYMBOL-1m-*.csv.gz.")],
+    alerts: Annotated[Path, typer.Option(help='One JSON object per line: {"at": <Unix ms>, "body": <alert>}.')],
+    report: Annotated[Path, typer.Option(help="Where the JSON report is written.")],
+    fill: Annotated[str, typer.Option(help="book (as the simulator) or bar (as a simple, pessimistic backtest).")] = "book",
+) -> None:
+    """Recorded days through the code that trades, under virtual time. Exit code 0 only when every invariant held."""
+    from app.replay.command import run_replay
+    from app.telemetry.logging import configure_logging
+
+    settings = load_settings()
+    configure_logging("ERROR", json_lines=settings.log.json_lines, secrets=[])
+    raise typer.Exit(run_replay(klines, alerts, report, settings.rules, fill, SystemClock()))
+
+
+@app.command()
 def operator(
     command: Annotated[str, typer.Argument(help="arm, disarm, pause, resume or flatten")],
 ) -> None:
@@ -259,7 +275,8 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from app.gateway.config import BadGatewayConfig
     from app.gateway.server import GatewayNotStarted
     from app.local.processes import ProcessFailed
+    from app.replay.alerts import BadReplayInput
     from app.storage.port import JournalUnavailable
 
     adapters = (NoRedisServer, BusUnavailable, ExchangeError, JournalUnavailable)
-    return (BadSettings, BadGatewayConfig, GatewayNotStarted, ProcessFailed, *adapters)
+    return (BadSettings, BadGatewayConfig, BadReplayInput, GatewayNotStarted, ProcessFailed, *adapters)

@@ -1,0 +1,60 @@
+"""The stream node's candles, bars, indicators and β, fed from the tape instead of sockets."""
+
+from app.domain.market import MINUTE_MS, Bar, MarketMessage
+from app.simulator.tape import Candle, Tape, bars
+from app.stream.config import StreamConfig
+from app.stream.feed import newest_of_each
+from app.stream.readings import BetaBook, SymbolReadings
+
+
+def history_minutes(config: StreamConfig) -> int:
+    """How much of the data is the past at the start: what the node reads as history before it is warm."""
+    return config.warmup_bars * config.bar_interval_ms // MINUTE_MS + _reach(config)
+
+
+def _reach(config: StreamConfig) -> int:
+    """Single minutes read beside the bars, as the node does: for β and for the longer bar that is forming."""
+    return max(config.beta_window + 2, 2 * max(config.higher_interval_ms, config.bar_interval_ms) // MINUTE_MS)
+
+
+class TapeStream:
+    def __init__(self, config: StreamConfig, tape: Tape) -> None:
+        self._config = config
+        self._tape = tape
+        self._readings = {symbol: SymbolReadings(config) for symbol in config.symbols}
+        self._betas = BetaBook(config)
+        self._closed_until_ms = 0
+
+    def warm_up(self, now_ms: int) -> list[MarketMessage]:
+        """Take the history before ``now_ms``; what is known then."""
+        messages: list[MarketMessage] = []
+        for symbol, readings in self._readings.items():
+            newest = readings.warm_up(self._history(symbol, self._config.bar_interval_ms, self._config.warmup_bars, now_ms))
+            for minute in self._history(symbol, MINUTE_MS, _reach(self._config), now_ms):
+                newest += readings.close_minute(minute)
+                self._betas.add(minute)
+            messages += newest_of_each(newest)
+        self._closed_until_ms = now_ms - now_ms % MINUTE_MS
+        return messages + self._betas.newest(now_ms)
+
+    def close_minutes(self, now_ms: int) -> list[MarketMessage]:
+        """Everything that has closed since the last call, in order."""
+        messages: list[MarketMessage] = []
+        while self._closed_until_ms + MINUTE_MS <= now_ms:
+            for symbol, readings in self._readings.items():
+                minute = _bar(symbol, MINUTE_MS, self._tape.candle(symbol, self._closed_until_ms))
+                messages += readings.close_minute(minute)
+                self._betas.add(minute)
+            self._closed_until_ms += MINUTE_MS
+            messages += self._betas.newest(self._closed_until_ms)
+        return messages
+
+    def _history(self, symbol: str, interval_ms: int, limit: int, now_ms: int) -> list[Bar]:
+        newest_closed_ms = now_ms // interval_ms * interval_ms - 1
+        candles = bars(self._tape, symbol, interval_ms, limit, newest_closed_ms, None, None)
+        return [_bar(symbol, interval_ms, candle) for candle in candles]
+
+
+def _bar(symbol: str, interval_ms: int, candle: Candle) -> Bar:
+    prices = (float(candle.open), float(candle.high), float(candle.low), float(candle.close))
+    return Bar(symbol, interval_ms, candle.open_ms, *prices, volume=float(candle.volume))

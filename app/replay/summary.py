@@ -1,0 +1,155 @@
+"""From what came of a replay to its report, and to the few lines its user reads first."""
+
+from collections import Counter
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from app.domain.rules import TradingRules
+from app.replay.invariants import INVARIANTS
+from app.replay.report import (
+    AlertReport,
+    BreachReport,
+    GuardSaid,
+    Inputs,
+    InvariantReport,
+    Report,
+    Totals,
+    TradeReport,
+    Verdict,
+)
+from app.replay.session import Delivered, Fill, Outcome
+from app.replay.trade_report import trade_report
+from app.simulator.tape import Tape
+from app.simulator.venue_state import VenueConfig
+
+ZERO = Decimal(0)
+
+
+def report_of(outcome: Outcome, tape: Tape, rules: TradingRules, fill: Fill) -> Report:
+    lines = {d.alert_id: d.alert.line for d in reversed(outcome.delivered) if d.alert_id and not d.repeats}
+    trades = tuple(
+        trade_report(stored, _signal(outcome, stored.plan.alert_id), lines.get(stored.plan.alert_id)) for stored in outcome.trades
+    )
+    by_id = {trade.trade_id: trade for trade in trades}
+    alerts = tuple(_alert(delivered, outcome, by_id) for delivered in sorted(outcome.delivered, key=lambda d: d.alert.line))
+    refused = Counter(alert.code for alert in alerts if alert.verdict in ("refused", "unfilled", "closed_opposite"))
+    return Report(
+        inputs=Inputs(
+            start_ms=tape.start_ms,
+            end_ms=tape.end_ms or tape.start_ms,
+            symbols=tape.symbols,
+            alerts=len(alerts),
+            fill=fill.value,
+            balance=VenueConfig().balance,
+            rules=rules.model_dump(mode="json"),
+        ),
+        totals=_totals(alerts, trades, outcome.balance),
+        refusals=dict(sorted(refused.items())),
+        invariants=_invariants(outcome),
+        alerts=alerts,
+        trades=trades,
+    )
+
+
+def _signal(outcome: Outcome, alert_id: str) -> dict[str, Any]:
+    record = outcome.records.get(alert_id)
+    return dict(record.body) if record is not None else {}
+
+
+def _alert(delivered: Delivered, outcome: Outcome, trades: dict[str, TradeReport]) -> AlertReport:
+    record = outcome.records.get(delivered.alert_id)
+    trade = trades.get(delivered.alert_id)
+    verdict, code, message = _verdict(delivered, outcome, trade)
+    guards = () if record is None or delivered.repeats else record.verdicts
+    return AlertReport(
+        line=delivered.alert.line,
+        at_ms=delivered.alert.at_ms,
+        verdict=verdict,
+        code=code,
+        message=message,
+        trade_id=trade.trade_id if trade is not None else None,
+        guards=tuple(GuardSaid(guard=v.guard, passed=v.passed, code=v.code, reason=v.reason) for v in guards),
+    )
+
+
+def _verdict(delivered: Delivered, outcome: Outcome, trade: TradeReport | None) -> tuple[Verdict, str, str]:
+    record = outcome.records.get(delivered.alert_id)
+    if delivered.refusal is not None:
+        return "refused", delivered.refusal.code, delivered.refusal.message
+    if delivered.repeats:
+        return "duplicate", "duplicate", f"the same alert as {delivered.repeats}"
+    if record is None:
+        return "unanswered", "unanswered", "the data ended before the trader had taken it"
+    if record.code == "closed_opposite":
+        return "closed_opposite", record.code, record.message
+    if record.code:
+        return "refused", record.code, record.message
+    if trade is None or trade.account is None:
+        return "open", "", "the data ended while it was open"
+    if not trade.entries:
+        return "unfilled", trade.account.reason, "nothing was bought"
+    return "traded", "", trade.account.reason
+
+
+def _totals(alerts: Iterable[AlertReport], trades: Iterable[TradeReport], balance: Decimal) -> Totals:
+    trades = list(trades)
+    filled = [(trade, trade.account) for trade in trades if trade.account is not None and trade.entries]
+    accounts = [account for _, account in filled]
+    return Totals(
+        alerts=len(list(alerts)),
+        trades=len(accounts),
+        unfilled=sum(1 for trade in trades if trade.account is not None and not trade.entries),
+        open=sum(1 for trade in trades if trade.account is None),
+        wins=sum(1 for account in accounts if account.net_r > 0),
+        losses=sum(1 for account in accounts if account.net_r <= 0),
+        gross=sum((account.gross for account in accounts), ZERO),
+        fees=sum((account.fees for account in accounts), ZERO),
+        funding=sum((account.funding for account in accounts), ZERO),
+        net=sum((account.net for account in accounts), ZERO),
+        gross_r=sum((account.gross_r for account in accounts), ZERO),
+        net_r=sum((account.net_r for account in accounts), ZERO),
+        longest_naked_ms=max((trade.naked.longest_ms for trade in trades), default=0.0),
+        final_balance=balance,
+    )
+
+
+def _invariants(outcome: Outcome) -> dict[str, InvariantReport]:
+    watch = outcome.watch
+    return {
+        name: InvariantReport(
+            text=text,
+            checks=watch.checks[name],
+            breaches=tuple(
+                BreachReport(at_ms=broken.at_ms, trade_id=broken.trade_id, what=broken.breach.what)
+                for broken in watch.broken
+                if broken.breach.invariant == name
+            ),
+        )
+        for name, text in INVARIANTS.items()
+    }
+
+
+def show(report: Report, console: Console, took_s: float) -> None:
+    """A short summary, with the speed of this run; neither is part of the report."""
+    totals = report.totals
+    days = (report.inputs.end_ms - report.inputs.start_ms) / 86_400_000
+    table = Table(title=f"\n{days:.1f} days, {totals.alerts} alerts", show_header=False, title_justify="left", box=None)
+    table.add_row("trades", f"{totals.trades} ({totals.wins} won, {totals.losses} lost)")
+    if totals.unfilled or totals.open:
+        table.add_row("", f"{totals.unfilled} not filled, {totals.open} open when the data ended")
+    table.add_row("net", f"{totals.net:+.2f} USDT, {totals.net_r:+.2f} R")
+    table.add_row("gross, fees, funding", f"{totals.gross:+.2f}, {totals.fees:.2f}, {totals.funding:+.2f} USDT")
+    table.add_row("refused", ", ".join(f"{code} {count}" for code, count in report.refusals.items()) or "none")
+    table.add_row("longest naked", f"{totals.longest_naked_ms:.1f} ms")
+    table.add_row("speed", f"{took_s:.1f} s, {totals.trades / took_s:.1f} trades a second" if took_s else "")
+    console.print(table)
+    console.print()
+    for name, invariant in report.invariants.items():
+        mark = "[red]✗[/]" if invariant.breaches else "[green]✓[/]"
+        console.print(f" {mark} {name}  {invariant.text} [dim]({invariant.checks} checks)[/]")
+        for breach in invariant.breaches[:5]:
+            console.print(f"       [red]{breach.at_ms} {breach.trade_id}: {breach.what}[/]")
