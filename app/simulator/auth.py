@@ -18,8 +18,15 @@ class NotAuthorized(VenueError):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
+    """``may_trade``: whether the key has the permission for futures trading, or may only read."""
+
     api_key: str
     api_secret: str
+    may_trade: bool = True
+
+    def check_order(self) -> None:
+        if not self.may_trade:
+            raise NotAuthorized(-2015, "Invalid API-key, IP, or permissions for action.")
 
     def check_key(self, api_key: str | None) -> None:
         if not api_key:

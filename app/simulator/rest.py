@@ -101,6 +101,8 @@ class Rest:
             with self._runtime.request():
                 try:
                     values = self._authorize(request, body)
+                    if request.method != "GET":
+                        self._credentials.check_order()
                     answer = await self._runtime.execute(route.operation, values, is_order=route.is_order)
                 except VenueError as error:
                     return self._refusal(error)

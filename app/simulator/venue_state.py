@@ -26,7 +26,10 @@ class ConstantFunding:
 
 @dataclass(frozen=True, slots=True)
 class VenueConfig:
-    """``touch_share``: the part of the traded volume a resting order gets while the market trades exactly at its price."""
+    """``touch_share``: the part of the traded volume a resting order gets while the market trades exactly at its price.
+
+    ``can_trade``, ``hedge_mode`` and ``multi_assets`` are what the account says of itself; trading stays one-way, single-asset.
+    """
 
     balance: Decimal = Decimal(10_000)
     maker_fee: Decimal = Decimal("0.0002")
@@ -36,6 +39,9 @@ class VenueConfig:
     touch_share: Decimal = Decimal("0.3")
     book: BookShape = field(default_factory=BookShape)
     max_algo_orders: int = 200
+    can_trade: bool = True
+    hedge_mode: bool = False
+    multi_assets: bool = False
 
 
 class VenueState:

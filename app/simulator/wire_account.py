@@ -111,11 +111,11 @@ def symbol_config_json(position: VenuePosition, contract: Contract) -> Json:
 def account_config_json(config: VenueConfig, now_ms: int) -> Json:
     return {
         "feeTier": 0,
-        "canTrade": True,
+        "canTrade": config.can_trade,
         "canDeposit": True,
         "canWithdraw": True,
-        "dualSidePosition": False,
-        "multiAssetsMargin": False,
+        "dualSidePosition": config.hedge_mode,
+        "multiAssetsMargin": config.multi_assets,
         "tradeGroupId": -1,
         "updateTime": now_ms,
         "makerCommissionRate": plain(config.maker_fee),
