@@ -45,9 +45,16 @@ def bus_errors(doing: str) -> Iterator[None]:
 
 @asynccontextmanager
 async def within(seconds: float, doing: str) -> AsyncIterator[None]:
-    with bus_errors(doing):
-        async with asyncio.timeout(seconds):
-            yield
+    task = asyncio.current_task()
+    cancelled_before = task.cancelling() if task else 0
+    try:
+        with bus_errors(doing):
+            async with asyncio.timeout(seconds):
+                yield
+    finally:
+        # Before Python 3.12 asyncio.wait_for, which redis-py writes with, may swallow a cancellation; its task would never end.
+        if task and task.cancelling() > cancelled_before:
+            raise asyncio.CancelledError
 
 
 async def subscribed(listener: PubSub, channel: str) -> None:

@@ -8,13 +8,19 @@ import typer
 from app.bus.port import AlertEnvelope, BusUnavailable
 from app.bus.redis import RedisInbox
 from app.clock import Clock
+from app.settings import BadSettings
+from app.trader.operator import UnknownCommand, parse_command
 
 ANSWER_WITHIN_S = 5.0
 KEY_KEPT_S = 60
 
 
 async def send_command(inbox_url: str, command: str, clock: Clock) -> int:
-    """Exit code 0 when the trader has done it."""
+    """Exit code 0 when the trader has done it. Raises BadSettings, BusUnavailable."""
+    try:
+        parse_command({"command": command})
+    except UnknownCommand as error:
+        raise BadSettings(str(error)) from None
     inbox = RedisInbox(inbox_url)
     name = f"operator-{secrets.token_hex(8)}"
     envelope = AlertEnvelope(name, name, KEY_KEPT_S, {"command": command}, clock.wall_ms(), clock.monotonic(), source="operator")

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -20,6 +20,7 @@ from app.stream.readings import BetaBook
 from app.stream.sockets import MarketSocket
 
 HEALTH_EVERY_S = 1.0
+CANCEL_AGAIN_S = 0.5
 COUNTS_EVERY = 60  # health reports between two log lines about dropped messages
 
 # Seconds a stream may be silent: a book may stand still, marks come every second, a candle without trades says nothing.
@@ -119,8 +120,14 @@ async def _until_stopped(stop: asyncio.Event, jobs: list[Coroutine[Any, Any, Non
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks)
     for task in done:
         task.result()
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel until all are gone: a library may swallow a cancellation."""
+    while alive := [task for task in tasks if not task.done()]:
+        for task in alive:
+            task.cancel()
+        await asyncio.wait(alive, timeout=CANCEL_AGAIN_S)
