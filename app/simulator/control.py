@@ -9,9 +9,11 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from app.domain.instrument import Side
+from app.simulator.faults import FaultError, parse_plan
 from app.simulator.params import Params
+from app.simulator.routes import OPERATION_NAMES
 from app.simulator.runtime import Runtime
-from app.simulator.streams import Connection, close_all
+from app.simulator.sockets import Connection, close_all
 from app.simulator.tape import TapeError
 from app.simulator.tape_synthetic import SyntheticTape, parse_script
 from app.simulator.venue_types import VenueError
@@ -30,6 +32,8 @@ class Control:
     def add_to(self, app: web.Application) -> None:
         app.router.add_get("/simulator/status", self.status)
         app.router.add_get("/simulator/answers", self.answers)
+        app.router.add_get("/simulator/faults", self.faults)
+        app.router.add_post("/simulator/faults", self.set_faults)
         app.router.add_post("/simulator/speed", self.speed)
         app.router.add_post("/simulator/delay", self.delay)
         app.router.add_post("/simulator/trade", self.trade)
@@ -65,6 +69,16 @@ class Control:
             order = {name: answer.values[name] for name in named if name in answer.values}
             rows.append({"at": answer.at, "route": answer.route, "status": answer.status, **order})
         return _json({"answers": rows})
+
+    async def faults(self, _request: web.Request) -> web.Response:
+        """Each rule of the plan in force, how often it matched and how often it struck."""
+        counts = self._runtime.gate.faults.counts()
+        return _json({"fault": [{"kind": rule.kind, "matched": matched, "struck": struck} for rule, matched, struck in counts]})
+
+    async def set_faults(self, request: web.Request) -> web.Response:
+        """A plan as in a file, ``{"seed": 7, "fault": [{"kind": …}]}``; an empty object ends all faults."""
+        self._runtime.gate.replace(parse_plan(await _body(request), OPERATION_NAMES))
+        return await self.faults(request)
 
     async def speed(self, request: web.Request) -> web.Response:
         """``{"speed": N}``: 0 stops exchange time."""
@@ -128,7 +142,7 @@ async def loopback_only(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     except VenueError as error:
         return _json({"code": error.code, "msg": error.msg}, status=400)
-    except TapeError as error:
+    except (TapeError, FaultError) as error:
         return _json({"code": -1, "msg": str(error)}, status=400)
 
 

@@ -1,19 +1,23 @@
 """Turns the tape's steps into market stream messages, coalesced to what changed since the last flush."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from app.domain.market import MINUTE_MS
+from app.simulator.feed_depth import DepthFeed
 from app.simulator.streams import Subscriptions
 from app.simulator.tape import Candle, Tape, bar_at
 from app.simulator.venue import Tick, Venue
+from app.simulator.venue_types import PlainOrder
 from app.simulator.wire import Json, plain, rounded
-from app.simulator.wire_market import INTERVALS_MS, DayStatistics
+from app.simulator.wire_market import INTERVALS_MS, DayStatistics, ticker_event
 
 _QUOTE_EVERY_MS = 500  # an unchanged quote is repeated this often, as its quantities would make a real one
 _KLINE_EVERY_MS = 250
 _SECOND_MS = 1_000
 _UM = 1  # ``st``: USD-M
+_TRADES_KEPT = 1_000
 
 
 class Feed:
@@ -28,6 +32,11 @@ class Feed:
         self._quotes: dict[str, tuple[Decimal, Decimal, int]] = {}
         self._klines_at = self._seconds_at = 0
         self._sequence = 0
+        self.depth = DepthFeed(venue, subscriptions)
+        self._trades: dict[str, deque[Json]] = {symbol: deque(maxlen=_TRADES_KEPT) for symbol in venue.symbols}
+
+    def recent_trades(self, symbol: str) -> list[Json]:
+        return list(self._trades[symbol])
 
     def next_id(self) -> int:
         self._sequence += 1
@@ -51,20 +60,35 @@ class Feed:
         for symbol in self._venue.symbols:
             self._quote(symbol, now)
             self._trade(symbol, now)
-            if seconds:
-                self._mark(symbol, now)
-                self._mini_ticker(symbol, now)
             if klines:
                 for interval, length in INTERVALS_MS.items():
                     self._kline(symbol, interval, now - now % length, now, closed=False)
+        self.depth.flush(now)
+        if seconds:
+            self._each_second("markPrice", ("", "@1s", "@3s"), lambda symbol: self._mark(symbol, now))
+            self._each_second("miniTicker", ("",), lambda symbol: self._mini_ticker(symbol, now))
+            self._each_second("ticker", ("",), lambda symbol: ticker_event(symbol, self._day.at(symbol, now), now))
         self._traded.clear()
         self._seconds_at = now // _SECOND_MS
         if klines:
             self._klines_at = now
 
+    def _each_second(self, kind: str, speeds: tuple[str, ...], message: Callable[[str], Json]) -> None:
+        """One stream per symbol and one of all symbols, ``!…@arr``."""
+        everything = [f"!{kind}@arr{speed}" for speed in speeds if self._out.wanted(f"!{kind}@arr{speed}")]
+        told: list[Json] = []
+        for symbol in self._venue.symbols:
+            streams = [name for name in (f"{symbol.lower()}@{kind}{speed}" for speed in speeds) if self._out.wanted(name)]
+            if streams or everything:
+                told.append(message(symbol))
+            for stream in streams:
+                self._out.send(stream, told[-1])
+        for stream in everything:
+            self._out.send(stream, told)
+
     def _quote(self, symbol: str, now: int) -> None:
         stream = f"{symbol.lower()}@bookTicker"
-        if not self._out.wanted(stream):
+        if not self._out.wanted(stream) and not self._out.wanted("!bookTicker"):
             return
         quote = self._venue.quote(symbol)
         bid, ask, sent_ms = self._quotes.get(symbol, (None, None, 0))
@@ -85,11 +109,12 @@ class Feed:
             "st": _UM,
         }
         self._out.send(stream, message)
+        self._out.send("!bookTicker", message)
 
     def _trade(self, symbol: str, now: int) -> None:
         plain_stream, aggregate_stream = f"{symbol.lower()}@trade", f"{symbol.lower()}@aggTrade"
         quantity = self._traded.get(symbol)
-        if not quantity or not (self._out.wanted(plain_stream) or self._out.wanted(aggregate_stream)):
+        if not quantity:
             return
         trade_id = self.next_id()
         common: Json = {
@@ -100,36 +125,29 @@ class Feed:
             "q": plain(quantity),
             "m": trade_id % 2 == 0,
         }
+        self._trades[symbol].append({"t": trade_id} | common)
         self._out.send(plain_stream, {"e": "trade", "t": trade_id, "X": "MARKET"} | common)
         aggregate = {"e": "aggTrade", "a": trade_id, "f": trade_id, "l": trade_id, "nq": common["q"], "st": _UM}
         self._out.send(aggregate_stream, aggregate | common)
 
-    def _mark(self, symbol: str, now: int) -> None:
-        stream = f"{symbol.lower()}@markPrice"
-        if not (self._out.wanted(stream) or self._out.wanted(f"{stream}@1s")):
-            return
-        mark = plain(self._venue.mark_price(symbol))
-        message = {
+    def _mark(self, symbol: str, now: int) -> Json:
+        mark, index = plain(self._venue.mark_price(symbol)), plain(self._venue.last_price(symbol))
+        return {
             "e": "markPriceUpdate",
             "E": now,
             "s": symbol,
             "p": mark,
             "ap": mark,
-            "i": mark,
+            "i": index,
             "P": mark,
             "r": plain(self._venue.funding_rate(symbol)),
             "T": self._venue.next_funding_ms,
             "st": _UM,
         }
-        self._out.send(stream, message)
-        self._out.send(f"{stream}@1s", message)
 
-    def _mini_ticker(self, symbol: str, now: int) -> None:
-        stream = f"{symbol.lower()}@miniTicker"
-        if not self._out.wanted(stream):
-            return
+    def _mini_ticker(self, symbol: str, now: int) -> Json:
         day = self._day.at(symbol, now)
-        message = {
+        return {
             "e": "24hrMiniTicker",
             "E": now,
             "s": symbol,
@@ -141,16 +159,35 @@ class Feed:
             "q": rounded(day.volume * (day.high + day.low) / 2, 2),
             "st": _UM,
         }
-        self._out.send(stream, message)
+
+    def liquidation(self, order: PlainOrder) -> None:
+        """forceOrder: the last liquidation order of a symbol."""
+        body = {
+            "s": order.symbol,
+            "S": order.side.value,
+            "o": "LIMIT",
+            "f": "IOC",
+            "q": plain(order.quantity),
+            "p": plain(order.price),
+            "ap": plain(order.average_price),
+            "X": order.status.value,
+            "l": plain(order.executed),
+            "z": plain(order.executed),
+            "T": order.updated_ms,
+        }
+        message = {"e": "forceOrder", "E": order.updated_ms, "st": _UM, "o": body}
+        self._out.send(f"{order.symbol.lower()}@forceOrder", message)
+        self._out.send("!forceOrder@arr", message)
 
     def _kline(self, symbol: str, interval: str, open_ms: int, now: int, *, closed: bool) -> None:
-        stream = f"{symbol.lower()}@kline_{interval}"
-        if not self._out.wanted(stream):
+        stream, continuous = f"{symbol.lower()}@kline_{interval}", f"{symbol.lower()}_perpetual@continuousKline_{interval}"
+        if not self._out.wanted(stream) and not self._out.wanted(continuous):
             return
         length = INTERVALS_MS[interval]
         bar = bar_at(self._tape, symbol, length, open_ms, open_ms + length if closed else now)
         body = _kline_body(symbol, interval, length, bar, closed=closed)
         self._out.send(stream, {"e": "kline", "E": now, "s": symbol, "k": body})
+        self._out.send(continuous, {"e": "continuous_kline", "E": now, "ps": symbol, "ct": "PERPETUAL", "k": body})
 
 
 def _kline_body(symbol: str, interval: str, length: int, bar: Candle, *, closed: bool) -> Json:

@@ -30,6 +30,13 @@ from app.simulator.wire_account import (
 )
 
 Operation = Callable[[Venue, Params], Any]
+
+
+def operation_name(operation: Operation) -> str:
+    """What fault plans call it."""
+    return str(getattr(operation, "__name__", ""))
+
+
 _CONDITIONAL = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 _ALL_CANCELLED = {"code": 200, "msg": "The operation of cancel all open order is done."}
 _SUCCESS = {"code": 200, "msg": "success"}
@@ -230,6 +237,22 @@ def position_risk(venue: Venue, params: Params) -> list[Json]:
     return position_risk_json([venue.position(each) for each in symbols])
 
 
+def all_positions(venue: Venue, params: Params) -> list[Json]:
+    """The older form of positionRisk: every symbol, with leverage and margin type."""
+    symbol = _symbol_or_none(params)
+    positions = [venue.position(each) for each in (venue.symbols if symbol is None else (symbol,))]
+    rows = position_risk_json(positions, flat_too=True)
+    for position, row in zip(positions, rows, strict=True):
+        isolated = position.margin_type is MarginType.ISOLATED
+        row |= {
+            "leverage": str(position.leverage),
+            "marginType": "isolated" if isolated else "cross",
+            "isAutoAddMargin": "false",
+            "maxNotionalValue": plain(venue.contract(position.symbol).max_notional(position.leverage)),
+        }
+    return rows
+
+
 def set_leverage(venue: Venue, params: Params) -> Json:
     leverage = params.integer("leverage")
     if leverage is None:
@@ -251,7 +274,7 @@ def set_margin_type(venue: Venue, params: Params) -> Json:
 
 
 def position_mode(venue: Venue, params: Params) -> Json:
-    return {"dualSidePosition": venue.config.hedge_mode}
+    return {"dualSidePosition": False}
 
 
 def set_position_mode(venue: Venue, params: Params) -> Json:
@@ -261,7 +284,7 @@ def set_position_mode(venue: Venue, params: Params) -> Json:
 
 
 def multi_assets(venue: Venue, params: Params) -> Json:
-    return {"multiAssetsMargin": venue.config.multi_assets}
+    return {"multiAssetsMargin": False}
 
 
 def set_multi_assets(venue: Venue, params: Params) -> Json:

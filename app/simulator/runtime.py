@@ -5,19 +5,25 @@ in flight and for a moment after a private event or an answer to an order, so th
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from app.clock import Clock
 from app.simulator.auth import check_still_valid
+from app.simulator.fault_effects import FaultGate, client_ids
+from app.simulator.faults import Asked, FaultPlan, Kind
 from app.simulator.feed import Feed
-from app.simulator.limits import BINANCE_LIMITS, RequestLimits
+from app.simulator.limits import BINANCE_LIMITS, OrderCounts, RequestCounters, RequestLimits
+from app.simulator.operations import Operation, operation_name
 from app.simulator.params import Params
-from app.simulator.streams import PrivateStream, Subscriptions
+from app.simulator.private_stream import PrivateStream
+from app.simulator.sockets import BINANCE_SOCKETS, SocketRules
+from app.simulator.streams import Subscriptions
 from app.simulator.tape import Tape, step_times, ticks
 from app.simulator.venue import Venue
+from app.simulator.venue_types import OrderUpdate
 from app.simulator.wire_market import DayStatistics
 
 ANSWERS_KEPT = 10_000
@@ -47,6 +53,8 @@ class Runtime:
         speed: float = 1.0,
         delay_ms: float = 0.0,
         limits: RequestLimits = BINANCE_LIMITS,
+        faults: FaultPlan | None = None,
+        sockets: SocketRules = BINANCE_SOCKETS,
     ) -> None:
         self.venue = venue
         self.tape = tape
@@ -54,8 +62,11 @@ class Runtime:
         self.speed = speed
         self.delay_ms = delay_ms
         self.limits = limits
-        self.private = PrivateStream(clock)
-        self.subscriptions = Subscriptions()
+        self.orders = OrderCounts(limits)
+        self.gate = FaultGate(venue, clock, faults or FaultPlan())
+        self.sockets = sockets
+        self.private = PrivateStream(clock, self.gate.send, sockets)
+        self.subscriptions = Subscriptions(clock, lambda: self.gate.is_on(Kind.MARKET_SILENT), sockets)
         self.day = DayStatistics(tape)
         self.feed = Feed(venue, tape, self.subscriptions, self.day)
         self.in_flight = 0
@@ -67,6 +78,13 @@ class Runtime:
         """A recorded tape has been played to its end; time stands still."""
         return self.tape.end_ms is not None and self.venue.now_ms >= self.tape.end_ms - 1
 
+    def new_counters(self) -> RequestCounters:
+        """A pool of request weight with the account's order counts. Fast exchange time counts in its own minutes."""
+        return RequestCounters(self.limits, self.orders, self._window_s)
+
+    def _window_s(self) -> float:
+        return self.venue.now_ms / 1000 if self.speed > 1 else self.clock.monotonic()
+
     @contextmanager
     def request(self) -> Iterator[None]:
         """A signed request in flight."""
@@ -76,26 +94,38 @@ class Runtime:
         finally:
             self.in_flight -= 1
 
-    async def execute(self, operation: Callable[[Venue, Params], Any], values: Mapping[str, str], *, is_order: bool) -> Any:
-        """Run one operation and send the events it caused.
+    async def execute(self, operation: Operation, values: Mapping[str, str], *, is_order: bool) -> Any:
+        """Run one operation and send the events it caused; faults may strike on the way there and back.
 
         Orders reach the venue ``delay_ms`` after they came in, and are refused there when their recvWindow is over.
         """
-        if is_order and self.delay_ms:
-            await self.clock.sleep(self.delay_ms / 1000)
-            check_still_valid(values, self.clock.wall_ms())
-        try:
-            return operation(self.venue, Params(values))
-        finally:
-            self.publish()
-            if is_order:
-                self._be_quiet()
+
+        async def at_the_venue() -> Any:
+            if is_order and self.delay_ms:
+                await self.clock.sleep(self.delay_ms / 1000)
+                check_still_valid(values, self.clock.wall_ms())
+            try:
+                return operation(self.venue, Params(values))
+            finally:
+                self.publish()
+                if is_order:
+                    self._be_quiet()
+
+        return await self.faulty(operation_name(operation), values, at_the_venue)
+
+    async def faulty(self, operation: str, values: Mapping[str, str], execute: Callable[[], Awaitable[Any]]) -> Any:
+        """``execute`` under the faults of the plan. Raises what it raises, and NoAnswer and HttpRefusal."""
+        asked = Asked(operation, client_ids(self.venue, values), values.get("symbol", "").upper() or None)
+        return await self.gate.request(asked, values, execute)
 
     def publish(self) -> bool:
         """Send the private events that are waiting; were there any?"""
         events = self.venue.drain_events()
         if events:
             self.private.publish(events)
+            for event in events:
+                if isinstance(event, OrderUpdate) and event.trade and event.order.client_id.startswith("autoclose-"):
+                    self.feed.liquidation(event.order)
             self._be_quiet()
         return bool(events)
 
@@ -115,6 +145,8 @@ class Runtime:
             now = self.clock.monotonic()
             owed_ms += (now - before) * 1000 * self.speed
             before = now
+            self.gate.tick()
+            self.publish()
             if self._holds:
                 owed_ms = 0.0
                 continue

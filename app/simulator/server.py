@@ -16,10 +16,13 @@ from aiohttp import web
 from app.clock import Clock, SystemClock
 from app.simulator.auth import Credentials
 from app.simulator.control import Control, loopback_only
+from app.simulator.faults import FaultError, FaultPlan, parse_toml
 from app.simulator.limits import BINANCE_LIMITS, RequestLimits
 from app.simulator.rest import Rest
+from app.simulator.routes import OPERATION_NAMES
 from app.simulator.runtime import Runtime
-from app.simulator.streams import Route, close_all
+from app.simulator.socket_routes import Sockets
+from app.simulator.sockets import BINANCE_SOCKETS, SocketRules
 from app.simulator.tape import Tape, TapeError, prices_at
 from app.simulator.tape_recorded import load_funding, load_tape
 from app.simulator.tape_synthetic import SyntheticTape, parse_script
@@ -60,9 +63,11 @@ def build_runtime(
     speed: float = 1.0,
     delay_ms: float = 0.0,
     limits: RequestLimits = BINANCE_LIMITS,
+    faults: FaultPlan | None = None,
+    sockets: SocketRules = BINANCE_SOCKETS,
 ) -> Runtime:
     venue = Venue(prices_at(tape, tape.start_ms), tape.start_ms, config, funding)
-    return Runtime(venue, tape, clock, speed=speed, delay_ms=delay_ms, limits=limits)
+    return Runtime(venue, tape, clock, speed=speed, delay_ms=delay_ms, limits=limits, faults=faults, sockets=sockets)
 
 
 def build_app(runtime: Runtime, credentials: Credentials) -> web.Application:
@@ -70,35 +75,8 @@ def build_app(runtime: Runtime, credentials: Credentials) -> web.Application:
     Rest(runtime, credentials).add_to(app)
     ws_api = WsApi(runtime, credentials)
     Control(runtime, ws_api.connections).add_to(app)
-    app.router.add_get("/ws-fapi/v1", ws_api.serve)
-    app.router.add_get("/private/ws", _private)
-    app.router.add_get("/private/ws/{key}", _private)
-    for route in Route:
-        app.router.add_get(f"/{route}/ws", _market)
-        app.router.add_get(f"/{route}/ws/{{tail:.*}}", _market)
-    app[_RUNTIME] = runtime
-
-    async def close_sockets(_app: web.Application) -> None:
-        sockets = [*runtime.private.connections, *runtime.subscriptions.connections, *ws_api.connections]
-        await close_all(sockets)
-
-    app.on_shutdown.append(close_sockets)
+    Sockets(runtime, ws_api).add_to(app)
     return app
-
-
-_RUNTIME = web.AppKey("runtime", Runtime)
-
-
-async def _private(request: web.Request) -> web.StreamResponse:
-    private = request.app[_RUNTIME].private
-    if not private.knows(request.query.get("listenKey") or request.match_info.get("key")):
-        return web.json_response({"code": -1125, "msg": "This listenKey does not exist."}, status=400)
-    return await private.serve(request)
-
-
-async def _market(request: web.Request) -> web.StreamResponse:
-    route = Route(request.path.split("/")[1])
-    return await request.app[_RUNTIME].subscriptions.serve(request, route)
 
 
 @asynccontextmanager
@@ -132,6 +110,9 @@ async def running_simulator(
     delay_ms: float = 0.0,
     credentials: Credentials | None = None,
     port: int = 0,
+    limits: RequestLimits = BINANCE_LIMITS,
+    faults: FaultPlan | None = None,
+    sockets: SocketRules = BINANCE_SOCKETS,
 ) -> AsyncIterator[RunningSimulator]:
     """A simulator inside this event loop, on a free port: a synthetic market and paper/paper when nothing else is said.
 
@@ -139,7 +120,15 @@ async def running_simulator(
     """
     clock = SystemClock()
     runtime = build_runtime(
-        tape or SyntheticTape(DEFAULT_SEED, clock.wall_ms()), clock, config, funding, speed=speed, delay_ms=delay_ms
+        tape or SyntheticTape(DEFAULT_SEED, clock.wall_ms()),
+        clock,
+        config,
+        funding,
+        speed=speed,
+        delay_ms=delay_ms,
+        limits=limits,
+        faults=faults,
+        sockets=sockets,
     )
     async with serving(runtime, credentials or Credentials("paper", "paper"), port) as running:
         yield running
@@ -181,6 +170,15 @@ def _tape(
         raise TapeError(f"--klines: {error}") from None
 
 
+def _faults(plan: Path | None) -> FaultPlan:
+    try:
+        return FaultPlan() if plan is None else parse_toml(plan.read_text(encoding="utf-8"), OPERATION_NAMES)
+    except (FaultError, UnicodeDecodeError) as error:
+        raise FaultError(f"--faults: {plan}: {error}") from None
+    except OSError as error:
+        raise FaultError(f"--faults: {plan}: {error.strerror or error}") from None
+
+
 def simulator_command(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on, on this host only.")],
     api_key: Annotated[str, typer.Option(help="The one API key it accepts.")] = "paper",
@@ -196,16 +194,18 @@ def simulator_command(
     reduce_only_policy: Annotated[
         ReduceOnlyPolicy, typer.Option(help="How reduce-only stops behave beside resting reduce-only orders.")
     ] = ReduceOnlyPolicy.PRIORITY,
+    faults: Annotated[Path | None, typer.Option(help="A fault plan in TOML: what goes wrong, where and when.")] = None,
 ) -> None:
     """Binance USD-M Futures in a box: any Binance client trades against it by its base URLs alone."""
     clock = SystemClock()
     try:
         tape, funding = _tape(klines, synthetic, script, history_minutes, clock)
         config = VenueConfig(balance=_positive(balance, "--balance"), reduce_only_policy=reduce_only_policy)
+        plan = _faults(faults)
         limits = BINANCE_LIMITS.times(limits_factor)
-        runtime = build_runtime(tape, clock, config, funding, speed=speed, delay_ms=delay_ms, limits=limits)
+        runtime = build_runtime(tape, clock, config, funding, speed=speed, delay_ms=delay_ms, limits=limits, faults=plan)
         asyncio.run(_serve_until_stopped(runtime, Credentials(api_key, api_secret), port))
-    except (TapeError, VenueError) as error:
+    except (TapeError, FaultError, VenueError) as error:
         typer.echo(f"simulator: {error}", err=True)
         raise typer.Exit(2) from None
     except OSError as error:

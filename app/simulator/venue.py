@@ -5,7 +5,7 @@ leave events behind, which the shell takes with ``drain_events`` and delivers in
 answers and events, ids included. One-way positions, single-asset margin.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -352,6 +352,19 @@ class Venue:
         if algo is None:
             raise VenueError(-2013, "Order does not exist.")
         return algo
+
+    @property
+    def at_trigger(self) -> Callable[[AlgoOrder], bool]:
+        """Asked before a triggered order's child reaches the engine: False leaves it TRIGGERING, a VenueError rejects it."""
+        return self._algos.at_trigger
+
+    @at_trigger.setter
+    def at_trigger(self, intervene: Callable[[AlgoOrder], bool]) -> None:
+        self._algos.at_trigger = intervene
+
+    def release_algo(self, algo_id: int) -> None:
+        """What ``at_trigger`` left TRIGGERING goes on. Raises VenueError -2013 when unknown."""
+        self._algos.release(self.algo(algo_id=algo_id))
 
     def open_algos(self, symbol: str | None = None) -> list[AlgoOrder]:
         if symbol is not None:

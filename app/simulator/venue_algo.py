@@ -3,6 +3,7 @@
 NEW → TRIGGERING → TRIGGERED (with the child's order id) → FINISHED, or CANCELED, REJECTED (``reject_reason``), EXPIRED.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
@@ -24,6 +25,8 @@ from app.simulator.venue_types import (
 
 
 class AlgoBook:
+    """``at_trigger`` may intervene before the engine sees a child: False leaves it TRIGGERING, a VenueError rejects it."""
+
     def __init__(self, state: VenueState, account: AccountBook, engine: MatchingEngine) -> None:
         self._state = state
         self._account = account
@@ -31,6 +34,7 @@ class AlgoBook:
         self.algos: dict[int, AlgoOrder] = {}
         self._by_client: dict[str, int] = {}
         self._open: dict[int, None] = {}
+        self.at_trigger: Callable[[AlgoOrder], bool] = lambda _algo: True
 
     def find(self, algo_id: int | None = None, client_id: str | None = None) -> AlgoOrder | None:
         if algo_id is None and client_id is not None:
@@ -141,6 +145,20 @@ class AlgoBook:
 
     def _fire(self, algo: AlgoOrder) -> None:
         algo = self._report(replace(algo, status=AlgoStatus.TRIGGERING, triggered_ms=self._state.now_ms))
+        try:
+            goes_on = self.at_trigger(algo)
+        except VenueError as error:
+            self._report(replace(algo, status=AlgoStatus.REJECTED, reject_reason=error.msg))
+            return
+        if goes_on:
+            self._hand_over(algo)
+
+    def release(self, algo: AlgoOrder) -> None:
+        """One that stayed TRIGGERING goes on to the engine now."""
+        if algo.status is AlgoStatus.TRIGGERING:
+            self._hand_over(algo)
+
+    def _hand_over(self, algo: AlgoOrder) -> None:
         try:
             child, room = self._engine.new_child(algo)
         except VenueError as error:

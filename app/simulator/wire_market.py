@@ -167,5 +167,29 @@ def ticker_json(symbol: str, day: Candle, now_ms: int) -> Json:
     }
 
 
+def ticker_event(symbol: str, day: Candle, now_ms: int) -> Json:
+    """24hrTicker, the stream's words for the same."""
+    rest = ticker_json(symbol, day, now_ms)
+    names = {
+        "s": "symbol",
+        "p": "priceChange",
+        "P": "priceChangePercent",
+        "w": "weightedAvgPrice",
+        "c": "lastPrice",
+        "Q": "lastQty",
+        "o": "openPrice",
+        "h": "highPrice",
+        "l": "lowPrice",
+        "v": "volume",
+        "q": "quoteVolume",
+        "O": "openTime",
+        "C": "closeTime",
+        "F": "firstId",
+        "L": "lastId",
+        "n": "count",
+    }
+    return {"e": "24hrTicker", "E": now_ms, "st": 1} | {short: rest[name] for short, name in names.items()}
+
+
 def level_rows(levels: list[tuple[Decimal, Decimal]]) -> list[list[str]]:
     return [[plain(price), plain(quantity)] for price, quantity in levels]
