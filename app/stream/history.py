@@ -67,7 +67,7 @@ def _translated(error: ccxt.BaseError, symbol: str) -> ExchangeError:
     found = re.search(r'"code":\s*(-?\d+)', str(error))
     code = int(found.group(1)) if found else 0
     if code == -1121 or isinstance(error, ccxt.BadSymbol):
-        return UnknownSymbol(f"{symbol} is not listed at the exchange", code)
+        return UnknownSymbol(f"{symbol}: the exchange does not list it; check rules.symbol and rules.hedge.symbols", code)
     if isinstance(error, (ccxt.RateLimitExceeded, ccxt.DDoSProtection)):
         return RateLimited(str(error), code, retry_after=5.0)
     if isinstance(error, ccxt.AuthenticationError):

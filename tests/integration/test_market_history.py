@@ -49,7 +49,7 @@ async def test_until_a_time_in_the_past(venue: StreamVenue, history: BinanceHist
 
 
 async def test_an_unknown_symbol_is_named(history: BinanceHistory) -> None:
-    with pytest.raises(UnknownSymbol, match="NOSUCHUSDT is not listed"):
+    with pytest.raises(UnknownSymbol, match="NOSUCHUSDT: the exchange does not list it"):
         await history.bars("NOSUCHUSDT", MINUTE_MS, 5)
 
 

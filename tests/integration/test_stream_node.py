@@ -347,7 +347,7 @@ async def test_a_symbol_the_exchange_does_not_list_is_named() -> None:
     async with running_venue() as venue:
         config = config_for(venue, symbols=("BTCUSDT", "NOSUCHUSDT"))
         bus = InMemoryMarketBus(InMemoryServer(ManualClock()))
-        with pytest.raises(UnknownSymbol, match="NOSUCHUSDT is not listed"):
+        with pytest.raises(UnknownSymbol, match="NOSUCHUSDT: the exchange does not list it"):
             await asyncio.wait_for(run_stream_node(config, bus, ManualClock(), asyncio.Event()), PATIENCE_S)
 
 
