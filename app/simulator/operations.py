@@ -274,7 +274,7 @@ def set_margin_type(venue: Venue, params: Params) -> Json:
 
 
 def position_mode(venue: Venue, params: Params) -> Json:
-    return {"dualSidePosition": False}
+    return {"dualSidePosition": venue.config.hedge_mode}
 
 
 def set_position_mode(venue: Venue, params: Params) -> Json:
@@ -284,7 +284,7 @@ def set_position_mode(venue: Venue, params: Params) -> Json:
 
 
 def multi_assets(venue: Venue, params: Params) -> Json:
-    return {"multiAssetsMargin": False}
+    return {"multiAssetsMargin": venue.config.multi_assets}
 
 
 def set_multi_assets(venue: Venue, params: Params) -> Json:

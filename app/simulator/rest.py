@@ -47,6 +47,8 @@ class Rest:
 
             async def produce() -> Any:
                 values.update(self._authorize(request, body))
+                if request.method != "GET":
+                    self._credentials.check_order()
                 return await self._runtime.execute(route.operation, values, is_order=route.is_order)
 
             with self._runtime.request():

@@ -97,6 +97,8 @@ class WsApi:
         self._credentials.check_key(values.get("apiKey"))
         check_timestamp(values, self._runtime.clock.wall_ms())
         self._credentials.check_signature(sorted_payload(values), values.get("signature"))
+        if route.is_order:
+            self._credentials.check_order()
         return await self._runtime.execute(route.operation, values, is_order=route.is_order)
 
     async def _read(self, method: str, values: dict[str, str]) -> Any:
