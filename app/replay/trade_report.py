@@ -42,7 +42,7 @@ def trade_report(stored: StoredTrade, signal: dict[str, Any], line: int | None) 
         signal=signal,
         plan=_plan(stored),
         entries=_entries(stored, plan.symbol, plan.side),
-        stops=tuple(_stops(stored)),
+        stops=tuple(sorted(_stops(stored), key=lambda stop: stop.at_ms)),
         exits=_exits(stored, plan.symbol, plan.side),
         hedges=_hedges(stored),
         naked=_naked(stored),
