@@ -123,8 +123,10 @@ def test_two_alerts_at_once_make_one_trade() -> None:
 def test_a_reversal_and_a_new_alert_in_the_same_moment_make_one_trade() -> None:
     async def story(world: World) -> None:
         first = await world.enters()
+        world.market_server.cut()  # so that quotes are read while each alert is looked at
         turned = await world.alert(**SHORT, id="turn")
         await world.until(lambda: first in world.store.closings)
+        assert turned not in world.store.plans
         await world.alert(**SHORT, id="also")
         await world.clock.sleep(4)
         assert len(world.store.plans) == 2
@@ -132,7 +134,7 @@ def test_a_reversal_and_a_new_alert_in_the_same_moment_make_one_trade() -> None:
         assert last == turned or (await reply_of(world, turned))["code"] == "already_in_trade"
         await flattened(world, last)
 
-    simulate(story, rules=with_rules(exits={"reverse_on_opposite": True}))
+    simulate(story, rules=with_rules(exits={"reverse_on_opposite": True}, freshness={"quote_ms": 30}))
 
 
 @pytest.mark.parametrize("body", [{}, {"symbol": "BTCUSDT"}, {"symbol": "BTCUSDT", "action": "BUY", "ob_top": "x"}])

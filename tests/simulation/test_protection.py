@@ -6,7 +6,7 @@ import pytest
 from simulation.world import BLOCKS, Fault, World, hangs, refuses, simulate
 
 from app.domain.instrument import Side
-from app.domain.orders import Order, StopOrder
+from app.domain.orders import Account, Order, StopOrder
 from app.domain.plan import OrderName, Purpose
 from app.exchange.errors import (
     BadOrder,
@@ -17,6 +17,7 @@ from app.exchange.errors import (
     StopAlreadyThere,
     WouldTriggerNow,
 )
+from app.exchange.in_memory import InMemoryExchange
 from app.simulator.venue_types import ReduceOnlyPolicy
 from app.storage.port import StoredTrade
 
@@ -306,6 +307,33 @@ def test_an_order_lost_without_a_word_is_asked_for_and_made_up_for(purpose: Purp
         assert stored.closed is not None
 
     simulate(story)
+
+
+def test_a_fill_between_two_readings_is_not_taken_for_a_hand() -> None:
+    """Orders are read, a target fills, then the position is read: it differs, and nobody meddled."""
+
+    async def story(world: World) -> None:
+        trade_id = await world.enters()
+        await world.until_said(trade_id, "covered", leg=1)
+        target = world.level(trade_id, 1.05)
+        read_account = world.exchange.account
+
+        async def account() -> Account:
+            await world.clock.sleep(0.004)
+            world.exchange.account = read_account  # type: ignore[method-assign]
+            world.path = [(0, target)]
+            world.move_to(target, world.venue.now_ms)
+            return await InMemoryExchange.account(world.exchange)
+
+        await world.clock.sleep(1.0)  # between two regular checks
+        world.exchange.account = account  # type: ignore[method-assign]
+        await world.exchange.connect()  # a stream that is up again has everything read
+        await world.until_said(trade_id, "break_even")
+        await world.clock.sleep(10)
+        assert not world.notes(trade_id, "closed_externally")
+        await flattened(world, trade_id)
+
+    simulate(story, follow=0.0)
 
 
 def test_an_exchange_that_is_away_for_a_while_finds_everything_covered_when_it_is_back() -> None:

@@ -147,6 +147,27 @@ def test_what_was_on_the_wire_when_it_died_is_found_and_removed() -> None:
     simulate(story)
 
 
+def test_a_hedge_order_on_the_wire_when_it_died_does_not_stay_in_the_book() -> None:
+    async def story(world: World) -> None:
+        async def at_once(order: object) -> None:
+            pass
+
+        async def slow(order: object) -> None:
+            await world.clock.sleep(4.0)
+
+        world.faults.before[Purpose.MAKER] = [at_once, slow, slow]  # the main leg's, then the hedges'
+        trade_id = await world.enters()
+        await world.restart_trader(0.2)
+        await world.until(lambda: sum(1 for order in world.placed if "-m-" in order.client_id) == 3)
+        await world.clock.sleep(0.2)
+        assert world.covered()
+        assert not world.venue.open_orders("ETHUSDT")
+        assert not world.venue.open_orders("SOLUSDT")
+        await ends(world, trade_id)
+
+    simulate(story)
+
+
 def test_closed_by_a_hand_while_it_was_dead() -> None:
     async def story(world: World) -> None:
         trade_id = await world.enters()
@@ -196,14 +217,21 @@ def test_a_restart_does_not_forget_a_stop_once_moved() -> None:
 
     async def story(world: World) -> None:
         trade_id = await world.enters()
-        world.faults.before[Purpose.STOP] = [refuses(NotExecuted("overloaded"))] * 4
-        await world.go_r(trade_id, 1.05)
+        await world.go_r(trade_id, 1.2)
         await world.until_said(trade_id, "break_even")
+        await world.clock.sleep(1)
+        level = world.level(trade_id, 0.6)
+        world.supertrend = (float(level), True)
+        world.faults.before[Purpose.STOP] = [refuses(NotExecuted("overloaded"))] * 100
+        await world.until_said(trade_id, "trailed", timeout_s=400)
+        await world.kill_trader()
+        world.supertrend = (84_700.0, True)
+        await world.clock.sleep(0.5)
         world.faults.before.clear()
-        await restarts(world, 0.5)
-        entry = world.level(trade_id, 0)
+        await world.start_trader()
+        await world.clock.sleep(COVER_S)
         (stop,) = (a for a in world.venue.open_algos("BTCUSDT") if not a.close_position)
-        assert stop.trigger_price >= entry - 1
+        assert stop.trigger_price >= level - 1
         await ends(world, trade_id)
 
     simulate(story)

@@ -78,6 +78,11 @@ class SimulatedExchange(InMemoryExchange):
         self._clock = clock
         self._faults = faults
         self.placed = placed
+        self.is_heard = True  # a dead process's connection takes no events
+
+    def pump(self) -> None:
+        if self.is_heard:
+            super().pump()
 
     async def place(self, order: Order) -> OrderState:
         sending = asyncio.ensure_future(self._place(order))
@@ -234,6 +239,7 @@ class World:
         """As kill -9 would: nothing is said, nothing is finished; what the venue has, or is on its way there, is what it has."""
         self._running.cancel()
         await asyncio.wait([self._running])
+        self.exchange.is_heard = False
         self.server.expiring.pop("beat:trader", None)
 
     async def start_patiently(self) -> None:
