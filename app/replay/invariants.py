@@ -58,6 +58,7 @@ class _Watched:
     bought: Decimal = Decimal(0)
     paid: Decimal = Decimal(0)
     exiting: bool = False
+    fills: set[tuple[str, int]] = field(default_factory=set)  # a recovered trade writes its fills again
     reported: set[tuple[str, int]] = field(default_factory=set)  # what lasts is said once: invariant, leg
 
 
@@ -162,9 +163,10 @@ class Invariants:
             watched.exiting = True
 
     def _filled(self, trade_id: str, fill: Fill) -> None:
-        watched = self._live.get(trade_id)
-        if watched is None:
+        watched, key = self._live.get(trade_id), (fill.symbol, fill.venue_trade_id)
+        if watched is None or key in watched.fills:
             return
+        watched.fills.add(key)
         plan, name = watched.plan, _name(fill.client_id)
         for leg in watched.legs:
             if leg.symbol == fill.symbol:

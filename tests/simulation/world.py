@@ -26,14 +26,15 @@ from app.domain.rules import TradingRules
 from app.domain.signal import alert_key, parse_alert
 from app.exchange.errors import ExchangeError
 from app.exchange.in_memory import InMemoryExchange
+from app.replay.invariants import Invariants
 from app.simulator.venue import Tick, Venue
 from app.simulator.venue_state import VenueConfig
-from app.simulator.venue_types import AlgoOrder, AlgoStatus, ReduceOnlyPolicy
+from app.simulator.venue_types import AlgoOrder, AlgoStatus, ReduceOnlyPolicy, VenueEvent
 from app.simulator.virtual_time import VirtualClock, VirtualTimeLoop, run_virtual
 from app.storage.audit import audit_trade
 from app.storage.codec import load
 from app.storage.in_memory import InMemoryJournal, JournalStore
-from app.storage.port import Entry, Note, StoredTrade
+from app.storage.port import AlertRecord, Entry, Note, StoredTrade
 from app.trader.config import TraderConfig
 from app.trader.service import Trader
 
@@ -73,18 +74,28 @@ class Faults:
 class SimulatedExchange(InMemoryExchange):
     """The in-memory adapter with a round-trip time, and faults. What is on the wire arrives, also when its sender dies."""
 
-    def __init__(self, venue: Venue, clock: VirtualClock, faults: Faults, placed: list[Order]) -> None:
+    def __init__(
+        self, venue: Venue, clock: VirtualClock, faults: Faults, placed: list[Order], watch: Invariants | None = None
+    ) -> None:
         super().__init__(venue)
         self._clock = clock
+        self._watch = watch
         self._faults = faults
         self.placed = placed
         self.is_heard = True  # a dead process's connection takes no events
 
-    def pump(self) -> None:
-        if self.is_heard:
-            super().pump()
+    def pump(self) -> bool:
+        return super().pump() if self.is_heard else False
+
+    def _translate(self, happened: VenueEvent) -> list[ExchangeEvent]:
+        events = super()._translate(happened)
+        for event in events if self._watch is not None else ():
+            self._watch.exchange_said(event)
+        return events
 
     async def place(self, order: Order) -> OrderState:
+        if self._watch is not None:
+            self._watch.order_sent(order)
         sending = asyncio.ensure_future(self._place(order))
         sending.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may be left to hear of it
         return await asyncio.shield(sending)
@@ -155,12 +166,20 @@ class SimulatedExchange(InMemoryExchange):
 class HeardJournal(InMemoryJournal):
     """Tells the world of every entry, so that a story can go on at that very moment."""
 
-    def __init__(self, store: JournalStore, heard: Callable[[], None]) -> None:
+    def __init__(self, store: JournalStore, heard: Callable[[], None], watch: Invariants | None = None) -> None:
         super().__init__(store)
         self._heard = heard
+        self._watch = watch
+
+    async def open_trade(self, alert: AlertRecord, plan: Plan) -> None:
+        await super().open_trade(alert, plan)
+        if self._watch is not None:
+            self._watch.plan_written(plan)
 
     def append(self, entry: Entry) -> None:
         super().append(entry)
+        if self._watch is not None:
+            self._watch.entry_written(entry)
         self._heard()
 
 
@@ -203,6 +222,7 @@ class World:
     key: str = "k"
     faults: Faults = field(default_factory=Faults)
     placed: list[Order] = field(default_factory=list)
+    watch: Invariants | None = None  # looks at I1 to I7 after each event
     trader: Trader | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     ready_at: float = 0.0
@@ -224,8 +244,8 @@ class World:
         self.stop = asyncio.Event()
         config = TraderConfig(self.rules, live=self.live, key_fingerprint=self.key)
         lease = InMemoryLease(self.server, "trader", "site-1", ttl_s=5.0)
-        self.exchange = SimulatedExchange(self.venue, self.clock, self.faults, self.placed)
-        self.journal = HeardJournal(self.store, self._wake)
+        self.exchange = SimulatedExchange(self.venue, self.clock, self.faults, self.placed, self.watch)
+        self.journal = HeardJournal(self.store, self._wake, self.watch)
         inbox, bus = InMemoryInbox(self.server), InMemoryMarketBus(self.market_server)
         self.trader = Trader(config, self.exchange, inbox, bus, self.journal, lease, self.clock)
         self._running = asyncio.create_task(self.trader.run(self.stop))
@@ -234,11 +254,15 @@ class World:
             self._raise_if_dead()
             await self.clock.sleep(0.02)
         self.ready_at = self.clock.monotonic()
+        if self.watch is not None:
+            self.watch.back()
 
     async def kill_trader(self) -> None:
         """As kill -9 would: nothing is said, nothing is finished; what the venue has, or is on its way there, is what it has."""
         self._running.cancel()
         await asyncio.wait([self._running])
+        if self.watch is not None:
+            self.watch.absent()
         self.exchange.is_heard = False
         self.server.expiring.pop("beat:trader", None)
 
@@ -288,6 +312,8 @@ class World:
         while True:
             elapsed = self.clock.monotonic()
             now_ms = START_MS + round(elapsed * 1000)
+            if self.watch is not None:
+                self.watch.time_passes()
             self.move_to(self.price_at(elapsed), now_ms)
             messages: list[MarketMessage] = [self.venue.quote(symbol) for symbol in PRICES]
             messages += [MarkPrice(s, self.venue.mark_price(s), self.funding_rate, now_ms + 3_600_000, now_ms) for s in PRICES]
@@ -486,9 +512,10 @@ def simulate(
     policy: ReduceOnlyPolicy = ReduceOnlyPolicy.PRIORITY,
     rules: TradingRules | None = None,
     balance: Decimal = Decimal(10_000),
+    watched: bool = False,
     **settings: Any,
 ) -> T:
-    """Play ``story`` in a fresh world; ``settings`` are fields of World."""
+    """Play ``story`` in a fresh world; ``settings`` are fields of World. ``watched``: the invariants hold all along."""
     loop = VirtualTimeLoop()
     clock = VirtualClock(loop, START_MS)
 
@@ -498,11 +525,14 @@ def simulate(
         inbox, market = InMemoryServer(clock), InMemoryServer(clock)
         points = [(seconds, Decimal(str(price))) for seconds, price in path]
         world = World(loop, clock, rules or TradingRules(), venue, inbox, market, JournalStore(), points, **settings)
+        world.watch = Invariants(venue, clock, lag_s=1.0) if watched else None
         await world.start()
         try:
-            return await story(world)
+            told = await story(world)
         finally:
             await world.finish()
+        assert world.watch is None or not world.watch.broken, world.watch.broken
+        return told
 
     return run_virtual(play(), loop)
 
