@@ -38,6 +38,8 @@ from app.simulator.venue_types import (
     AlgoStatus,
     AlgoUpdate,
     IncomeType,
+    LeverageChanged,
+    MarginCalled,
     MarginType,
     OrderType,
     OrderUpdate,
@@ -256,6 +258,8 @@ class InMemoryExchange:
                         time_ms=happened.time_ms,
                     )
                 ]
+            case LeverageChanged() | MarginCalled():
+                return []
 
     def _algo_state(self, algo: AlgoOrder) -> OrderState:
         state = _algo_state(algo)

@@ -28,6 +28,8 @@ class Contract:
     price_band: Decimal = Decimal("0.05")  # PERCENT_PRICE, and how far a market order may walk (marketTakeBound)
     liquidation_fee: Decimal = Decimal("0.0125")  # of the notional, taken when liquidated
     max_orders: int = 200
+    max_amendments: int = 10_000
+    trigger_protect: Decimal = Decimal("0.05")  # how far last and mark price may differ for a protected trigger
 
     @property
     def symbol(self) -> str:

@@ -1,6 +1,7 @@
 """What a fault does once it strikes: to requests and their answers, to events, to conditional orders and to channels."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ _REORDER_MS = 1_000
 _UNKNOWN = "Unknown error, please check your request or try again later."
 _TIMEOUT = "Timeout waiting for response from backend server. Send status unknown; execution status unknown."
 _GTE = "Time in Force (TIF) GTE can only be used with open positions. Please ensure that positions are available."
+_BATCHED = re.compile(r'"(?:newClientOrderId|origClientOrderId)"\s*:\s*"([^"]+)"')
 _ALGO_LISTS = ("open_algos", "all_algos")
 
 
@@ -199,8 +201,8 @@ def client_ids(venue: Venue, values: Mapping[str, str]) -> tuple[str, ...]:
     """The client ids a request is about: its own, or that of the order it names by number."""
     named = (values.get(name) for name in ("newClientOrderId", "origClientOrderId", "clientAlgoId", "clientOrderId"))
     found = tuple(filter(None, named))
-    if found:
-        return found
+    if found or "batchOrders" in values:
+        return found or tuple(_BATCHED.findall(values["batchOrders"]))
     order_id, algo_id, symbol = values.get("orderId", ""), values.get("algoId", ""), values.get("symbol", "").upper()
     try:
         if algo_id.isdigit():

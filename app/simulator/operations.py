@@ -6,14 +6,11 @@ from typing import Any
 from app.domain.instrument import Side
 from app.simulator.params import Params
 from app.simulator.venue import Venue
-from app.simulator.venue_types import MarginType, OrderType, Tif, VenueError, WorkingType
+from app.simulator.venue_types import MarginType, OrderRequest, OrderType, PriceMatch, Tif, VenueError
 from app.simulator.wire import (
     POSITION_SIDE,
     Json,
     acknowledged,
-    algo_cancel_json,
-    algo_json,
-    algo_query_json,
     order_json,
     placement_json,
     plain,
@@ -22,6 +19,7 @@ from app.simulator.wire import (
 from app.simulator.wire_account import (
     account_config_json,
     account_json,
+    adl_mark,
     balances_json,
     brackets_json,
     income_json,
@@ -38,15 +36,15 @@ def operation_name(operation: Operation) -> str:
 
 
 _CONDITIONAL = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
-_ALL_CANCELLED = {"code": 200, "msg": "The operation of cancel all open order is done."}
+ALL_CANCELLED = {"code": 200, "msg": "The operation of cancel all open order is done."}
 _SUCCESS = {"code": 200, "msg": "success"}
 
 
-def _side(params: Params) -> Side:
+def side_of(params: Params) -> Side:
     return params.choice("side", Side, -1117, "Invalid side.")
 
 
-def _check_position_side(params: Params) -> None:
+def check_position_side(params: Params) -> None:
     if params.text("positionSide") not in (None, POSITION_SIDE):
         raise VenueError(-4061, "Order's position side does not match user's setting.")
 
@@ -65,38 +63,50 @@ def _time_in_force(params: Params) -> Tif:
     return tif
 
 
-def _plain_arguments(params: Params) -> dict[str, Any]:
-    _check_position_side(params)
-    if params.text("priceMatch") not in (None, "NONE"):
-        raise VenueError(-1106, "Parameter 'priceMatch' sent when not required.")
+def price_match(params: Params) -> PriceMatch:
+    if not params.text("priceMatch"):
+        return PriceMatch.NONE
+    return params.choice("priceMatch", PriceMatch, -5037, "Invalid price match.")
+
+
+def order_request(params: Params) -> OrderRequest:
+    check_position_side(params)
     if params.flag("closePosition"):
         raise VenueError(-4136, "Target strategy invalid for this orderType, closePosition true.")
-    order_type = _plain_type(params)
+    order_type, match = _plain_type(params), price_match(params)
     is_limit = order_type is OrderType.LIMIT
-    return {
-        "symbol": params.symbol,
-        "side": _side(params),
-        "order_type": order_type,
-        "quantity": params.required_decimal("quantity"),
-        "price": params.required_decimal("price") if is_limit else None,
-        "time_in_force": _time_in_force(params) if is_limit else Tif.GTC,
-        "reduce_only": params.flag("reduceOnly"),
-        "client_id": params.text("newClientOrderId"),
-    }
+    tif = _time_in_force(params) if is_limit else Tif.GTC
+    until = params.required_integer("goodTillDate") if tif is Tif.GTD else 0
+    price = params.decimal("price")
+    if is_limit and match is PriceMatch.NONE:
+        price = params.required_decimal("price")
+    return OrderRequest(
+        symbol=params.symbol,
+        side=side_of(params),
+        type=order_type,
+        quantity=params.required_decimal("quantity"),
+        client_id=params.text("newClientOrderId") or "",
+        price=price if is_limit else None,
+        time_in_force=tif,
+        reduce_only=params.flag("reduceOnly"),
+        price_match=match,
+        good_till_date=until,
+        lives_ms=until - params.required_integer("timestamp") if until else 0,
+    )
 
 
 def place_order(venue: Venue, params: Params) -> Json:
-    order = venue.place_order(**_plain_arguments(params))
+    order = venue.place(order_request(params))
     wants_result = (params.text("newOrderRespType") or "ACK").upper() == "RESULT"
     return placement_json(order if wants_result else acknowledged(order))
 
 
 def test_order(venue: Venue, params: Params) -> Json:
-    venue.test_order(**_plain_arguments(params))
+    venue.check(order_request(params))
     return {}
 
 
-def _order_key(params: Params) -> dict[str, Any]:
+def order_key(params: Params) -> dict[str, Any]:
     order_id, client_id = params.integer("orderId"), params.text("origClientOrderId")
     if order_id is None and client_id is None:
         raise VenueError(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
@@ -104,26 +114,33 @@ def _order_key(params: Params) -> dict[str, Any]:
 
 
 def amend_order(venue: Venue, params: Params) -> Json:
+    price, match = params.decimal("price"), price_match(params)
+    if match is PriceMatch.NONE:
+        price = params.required_decimal("price")
+    elif price is None:
+        price = venue.matched_price(params.symbol, side_of(params), match)
+    else:
+        raise VenueError(-1106, "Parameter 'price' sent when not required.")
     order = venue.amend_order(
         params.symbol,
         quantity=params.required_decimal("quantity"),
-        price=params.required_decimal("price"),
-        side=_side(params),
-        **_order_key(params),
+        price=price,
+        side=side_of(params),
+        **order_key(params),
     )
     return placement_json(order)
 
 
 def cancel_order(venue: Venue, params: Params) -> Json:
-    return placement_json(venue.cancel_order(params.symbol, **_order_key(params)))
+    return placement_json(venue.cancel_order(params.symbol, **order_key(params)))
 
 
 def query_order(venue: Venue, params: Params) -> Json:
-    return order_json(venue.order(params.symbol, **_order_key(params)))
+    return order_json(venue.order(params.symbol, **order_key(params)))
 
 
 def query_open_order(venue: Venue, params: Params) -> Json:
-    order = venue.order(params.symbol, **_order_key(params))
+    order = venue.order(params.symbol, **order_key(params))
     if not order.status.is_open:
         raise VenueError(-2013, "Order does not exist.")
     return order_json(order)
@@ -131,93 +148,36 @@ def query_open_order(venue: Venue, params: Params) -> Json:
 
 def cancel_all_orders(venue: Venue, params: Params) -> Json:
     venue.cancel_all_orders(params.symbol)
-    return _ALL_CANCELLED
+    return ALL_CANCELLED
 
 
 def open_orders(venue: Venue, params: Params) -> list[Json]:
-    return [order_json(order) for order in venue.open_orders(_symbol_or_none(params))]
+    return [order_json(order) for order in venue.open_orders(symbol_or_none(params))]
 
 
 def all_orders(venue: Venue, params: Params) -> list[Json]:
     orders = venue.all_orders(params.symbol, params.integer("startTime") or 0)
     first_id, end = params.integer("orderId") or 0, params.integer("endTime")
     found = [o for o in orders if o.order_id >= first_id and (end is None or o.created_ms <= end)]
-    return [order_json(order) for order in _page(found, params, first_id)]
+    return [order_json(order) for order in page(found, params, first_id)]
 
 
 def user_trades(venue: Venue, params: Params) -> list[Json]:
     trades = venue.trades(params.symbol, params.integer("startTime") or 0, params.integer("orderId"))
     first_id, end = params.integer("fromId") or 0, params.integer("endTime")
     found = [t for t in trades if t.trade_id >= first_id and (end is None or t.time_ms <= end)]
-    return [trade_json(trade) for trade in _page(found, params, first_id)]
+    return [trade_json(trade) for trade in page(found, params, first_id)]
 
 
-def _page(found: list[Any], params: Params, first_id: int = 0) -> list[Any]:
+def page(found: list[Any], params: Params, first_id: int = 0) -> list[Any]:
     """The oldest of a range when its start is given, else the newest."""
     limit = params.limit(500, 1000)
     begins = first_id or params.integer("startTime") is not None
     return found[:limit] if begins else found[-limit:]
 
 
-def _symbol_or_none(params: Params) -> str | None:
+def symbol_or_none(params: Params) -> str | None:
     return params.symbol if params.text("symbol") else None
-
-
-# -- conditional orders ---------------------------------------------------------------------------------------------------
-
-
-def place_algo(venue: Venue, params: Params) -> Json:
-    _check_position_side(params)
-    if params.required("algoType").upper() != "CONDITIONAL":
-        raise VenueError(-1130, "Data sent for parameter 'algoType' is not valid.")
-    working_type = WorkingType.CONTRACT_PRICE
-    if params.text("workingType"):
-        working_type = params.choice("workingType", WorkingType, -4031, "Invalid workingType.")
-    close_position = params.flag("closePosition")
-    algo = venue.place_algo(
-        params.symbol,
-        _side(params),
-        params.choice("type", OrderType, -1116, "Invalid orderType."),
-        params.required_decimal("triggerPrice"),
-        quantity=params.decimal("quantity") if close_position else params.required_decimal("quantity"),
-        close_position=close_position,
-        reduce_only=params.flag("reduceOnly"),
-        working_type=working_type,
-        price_protect=params.flag("priceProtect"),
-        client_id=params.text("clientAlgoId"),
-    )
-    return algo_json(algo)
-
-
-def _algo_key(params: Params) -> dict[str, Any]:
-    algo_id, client_id = params.integer("algoId"), params.text("clientAlgoId")
-    if algo_id is None and client_id is None:
-        raise VenueError(-1102, "Param 'clientAlgoId' or 'algoId' must be sent, but both were empty/null!")
-    return {"algo_id": algo_id, "client_id": client_id}
-
-
-def cancel_algo(venue: Venue, params: Params) -> Json:
-    return algo_cancel_json(venue.cancel_algo(**_algo_key(params)))
-
-
-def query_algo(venue: Venue, params: Params) -> Json:
-    return algo_query_json(venue.algo(**_algo_key(params)))
-
-
-def cancel_all_algos(venue: Venue, params: Params) -> Json:
-    venue.cancel_all_algos(params.symbol)
-    return _ALL_CANCELLED
-
-
-def open_algos(venue: Venue, params: Params) -> list[Json]:
-    return [algo_query_json(algo) for algo in venue.open_algos(_symbol_or_none(params))]
-
-
-def all_algos(venue: Venue, params: Params) -> list[Json]:
-    algos = venue.all_algos(params.symbol, params.integer("startTime") or 0)
-    first_id, end = params.integer("algoId") or 0, params.integer("endTime")
-    found = [a for a in algos if a.algo_id >= first_id and (end is None or a.created_ms <= end)]
-    return [algo_query_json(algo) for algo in _page(found, params, first_id)]
 
 
 # -- account --------------------------------------------------------------------------------------------------------------
@@ -232,14 +192,14 @@ def balances(venue: Venue, params: Params) -> list[Json]:
 
 
 def position_risk(venue: Venue, params: Params) -> list[Json]:
-    symbol = _symbol_or_none(params)
+    symbol = symbol_or_none(params)
     symbols = venue.symbols if symbol is None else (symbol,)
     return position_risk_json([venue.position(each) for each in symbols])
 
 
 def all_positions(venue: Venue, params: Params) -> list[Json]:
     """The older form of positionRisk: every symbol, with leverage and margin type."""
-    symbol = _symbol_or_none(params)
+    symbol = symbol_or_none(params)
     positions = [venue.position(each) for each in (venue.symbols if symbol is None else (symbol,))]
     rows = position_risk_json(positions, flat_too=True)
     for position, row in zip(positions, rows, strict=True):
@@ -254,16 +214,14 @@ def all_positions(venue: Venue, params: Params) -> list[Json]:
 
 
 def set_leverage(venue: Venue, params: Params) -> Json:
-    leverage = params.integer("leverage")
-    if leverage is None:
-        raise VenueError(-1102, "Mandatory parameter 'leverage' was not sent, was empty/null, or malformed.")
+    leverage = params.required_integer("leverage")
     position = venue.set_leverage(params.symbol, leverage)
     most = plain(venue.contract(position.symbol).max_notional(leverage))
     return {"symbol": position.symbol, "leverage": leverage, "maxNotionalValue": most}
 
 
 def leverage_brackets(venue: Venue, params: Params) -> list[Json]:
-    symbol = _symbol_or_none(params)
+    symbol = symbol_or_none(params)
     return [brackets_json(venue.contract(each)) for each in (venue.symbols if symbol is None else (symbol,))]
 
 
@@ -271,6 +229,32 @@ def set_margin_type(venue: Venue, params: Params) -> Json:
     margin_type = params.choice("marginType", MarginType, -1130, "Data sent for parameter 'marginType' is not valid.")
     venue.set_margin_type(params.symbol, margin_type)
     return _SUCCESS
+
+
+def adjust_margin(venue: Venue, params: Params) -> Json:
+    amount, direction = params.required_decimal("amount"), params.required_integer("type")
+    if amount <= 0:
+        raise VenueError(-4055, "Amount must be positive.")
+    if direction not in (1, 2):
+        raise VenueError(-4056, "Margin type must be 1 (add) or 2 (reduce).")
+    venue.adjust_margin(params.symbol, amount if direction == 1 else -amount)
+    return {"amount": plain(amount), "code": 200, "msg": "Successfully modify position margin.", "type": direction}
+
+
+def adl_quantile(venue: Venue, params: Params) -> list[Json]:
+    symbol = symbol_or_none(params)
+    positions = [venue.position(each) for each in (venue.symbols if symbol is None else (symbol,))]
+    return [{"symbol": p.symbol, "adlQuantile": {"LONG": 0, "SHORT": 0, "BOTH": adl_mark(p)}} for p in positions if p.quantity]
+
+
+def forced_orders(venue: Venue, params: Params) -> list[Json]:
+    """Liquidations and auto-deleveraging."""
+    prefixes = {"LIQUIDATION": ("autoclose-",), "ADL": ("adl_autoclose",)}
+    kinds = prefixes.get(params.text("autoCloseType") or "", ("autoclose-", "adl_autoclose"))
+    symbol = symbol_or_none(params)
+    orders = [o for each in (venue.symbols if symbol is None else (symbol,)) for o in venue.all_orders(each)]
+    forced = [order_json(o) for o in orders if o.client_id.startswith(kinds)]
+    return forced[-params.limit(50, 100) :]
 
 
 def position_mode(venue: Venue, params: Params) -> Json:
@@ -295,7 +279,7 @@ def set_multi_assets(venue: Venue, params: Params) -> Json:
 
 
 def symbol_config(venue: Venue, params: Params) -> list[Json]:
-    symbol = _symbol_or_none(params)
+    symbol = symbol_or_none(params)
     symbols = venue.symbols if symbol is None else (symbol,)
     return [symbol_config_json(venue.position(each), venue.contract(each)) for each in symbols]
 
@@ -312,7 +296,7 @@ def commission_rate(venue: Venue, params: Params) -> Json:
 
 def income(venue: Venue, params: Params) -> list[Json]:
     kind, end = params.text("incomeType"), params.integer("endTime")
-    entries = venue.income(params.integer("startTime") or 0, _symbol_or_none(params))
+    entries = venue.income(params.integer("startTime") or 0, symbol_or_none(params))
     found = [i for i in entries if kind in (None, i.type.value) and (end is None or i.time_ms <= end)]
     limit = params.limit(100, 1000)
     chosen = found[:limit] if params.integer("startTime") is not None else found[-limit:]

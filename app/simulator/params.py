@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import orjson
 
 from app.simulator.venue_types import VenueError
 
@@ -12,6 +14,13 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 def _missing(name: str) -> VenueError:
     return VenueError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+
+
+def as_text(value: Any) -> str:
+    """A JSON value as a query would carry it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return orjson.dumps(value).decode() if isinstance(value, list | dict) else str(value)
 
 
 class Params:
@@ -56,7 +65,23 @@ class Params:
         try:
             return int(text)
         except ValueError:
-            raise VenueError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.") from None
+            raise _missing(name) from None
+
+    def required_integer(self, name: str) -> int:
+        value = self.integer(name)
+        if value is None:
+            raise _missing(name)
+        return value
+
+    def array(self, name: str, code: int, message: str, most: int) -> list[Any]:
+        """A JSON list of 1 to ``most`` values."""
+        try:
+            values = orjson.loads(self.required(name))
+        except orjson.JSONDecodeError:
+            raise VenueError(-1130, f"Data sent for parameter '{name}' is not valid.") from None
+        if not isinstance(values, list) or not 1 <= len(values) <= most:
+            raise VenueError(code, message)
+        return values
 
     def limit(self, default: int, maximum: int) -> int:
         value = self.integer("limit")

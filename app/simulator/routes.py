@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.simulator import operations as ops
-from app.simulator.limits import ORDER, Cost
+from app.simulator import operations_algo as algo
+from app.simulator import operations_batch as batch
+from app.simulator.limits import BATCH, ORDER, Cost
 from app.simulator.market_data import by_symbol
 from app.simulator.operations import Operation, operation_name
 from app.simulator.params import Params
@@ -34,17 +36,21 @@ SIGNED: dict[tuple[str, str], Signed] = {
     ("DELETE", "/fapi/v1/order"): _order(ops.cancel_order, _CANCEL),
     ("GET", "/fapi/v1/order"): Signed(ops.query_order),
     ("POST", "/fapi/v1/order/test"): Signed(ops.test_order, Cost(0)),
+    ("POST", "/fapi/v1/batchOrders"): _order(batch.place_batch, BATCH),
+    ("PUT", "/fapi/v1/batchOrders"): _order(batch.amend_batch, BATCH),
+    ("DELETE", "/fapi/v1/batchOrders"): _order(batch.cancel_batch, _CANCEL),
+    ("POST", "/fapi/v1/countdownCancelAll"): Signed(batch.countdown_cancel_all, Cost(10)),
     ("DELETE", "/fapi/v1/allOpenOrders"): _order(ops.cancel_all_orders, _CANCEL),
     ("GET", "/fapi/v1/openOrder"): Signed(ops.query_open_order),
     ("GET", "/fapi/v1/openOrders"): Signed(ops.open_orders, by_symbol(1, 40)),
     ("GET", "/fapi/v1/allOrders"): Signed(ops.all_orders, Cost(5)),
     ("GET", "/fapi/v1/userTrades"): Signed(ops.user_trades, Cost(5)),
-    ("POST", "/fapi/v1/algoOrder"): _order(ops.place_algo),
-    ("DELETE", "/fapi/v1/algoOrder"): _order(ops.cancel_algo, _CANCEL),
-    ("GET", "/fapi/v1/algoOrder"): Signed(ops.query_algo),
-    ("DELETE", "/fapi/v1/algoOpenOrders"): _order(ops.cancel_all_algos, _CANCEL),
-    ("GET", "/fapi/v1/openAlgoOrders"): Signed(ops.open_algos, by_symbol(1, 40)),
-    ("GET", "/fapi/v1/allAlgoOrders"): Signed(ops.all_algos, Cost(5)),
+    ("POST", "/fapi/v1/algoOrder"): _order(algo.place_algo),
+    ("DELETE", "/fapi/v1/algoOrder"): _order(algo.cancel_algo, _CANCEL),
+    ("GET", "/fapi/v1/algoOrder"): Signed(algo.query_algo),
+    ("DELETE", "/fapi/v1/algoOpenOrders"): _order(algo.cancel_all_algos, _CANCEL),
+    ("GET", "/fapi/v1/openAlgoOrders"): Signed(algo.open_algos, by_symbol(1, 40)),
+    ("GET", "/fapi/v1/allAlgoOrders"): Signed(algo.all_algos, Cost(5)),
     ("GET", "/fapi/v2/account"): Signed(ops.account, Cost(5)),
     ("GET", "/fapi/v3/account"): Signed(ops.account, Cost(5)),
     ("GET", "/fapi/v2/balance"): Signed(ops.balances, Cost(5)),
@@ -54,6 +60,9 @@ SIGNED: dict[tuple[str, str], Signed] = {
     ("POST", "/fapi/v1/leverage"): Signed(ops.set_leverage),
     ("GET", "/fapi/v1/leverageBracket"): Signed(ops.leverage_brackets),
     ("POST", "/fapi/v1/marginType"): Signed(ops.set_margin_type),
+    ("POST", "/fapi/v1/positionMargin"): Signed(ops.adjust_margin),
+    ("GET", "/fapi/v1/adlQuantile"): Signed(ops.adl_quantile, Cost(5)),
+    ("GET", "/fapi/v1/forceOrders"): Signed(ops.forced_orders, by_symbol(20, 50)),
     ("GET", "/fapi/v1/positionSide/dual"): Signed(ops.position_mode, Cost(30)),
     ("POST", "/fapi/v1/positionSide/dual"): Signed(ops.set_position_mode),
     ("GET", "/fapi/v1/multiAssetsMargin"): Signed(ops.multi_assets, Cost(30)),
@@ -70,8 +79,8 @@ METHODS: dict[str, Signed] = {
     "order.modify": _order(ops.amend_order),
     "order.cancel": _order(ops.cancel_order, _CANCEL),
     "order.status": Signed(ops.query_order),
-    "algoOrder.place": _order(ops.place_algo),
-    "algoOrder.cancel": _order(ops.cancel_algo, _CANCEL),
+    "algoOrder.place": _order(algo.place_algo),
+    "algoOrder.cancel": _order(algo.cancel_algo, _CANCEL),
     "account.status": Signed(ops.account, Cost(5)),
     "v2/account.status": Signed(ops.account, Cost(5)),
     "account.balance": Signed(ops.balances, Cost(5)),

@@ -6,7 +6,7 @@ answers and events, ids included. One-way positions, single-asset margin.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from app.domain.instrument import Instrument, Side, ceil_tick, floor_tick
@@ -20,11 +20,13 @@ from app.simulator.venue_orders import MatchingEngine
 from app.simulator.venue_state import FUNDING_INTERVAL_MS, ConstantFunding, FundingRates, VenueConfig, VenueState
 from app.simulator.venue_types import (
     AlgoOrder,
+    AlgoRequest,
     Income,
     MarginType,
     OrderRequest,
     OrderType,
     PlainOrder,
+    PriceMatch,
     Tif,
     Trade,
     VenueAccount,
@@ -61,6 +63,7 @@ class Venue:
         self._engine = MatchingEngine(self._state, self._account, self._book)
         self._algos = AlgoBook(self._state, self._account, self._engine)
         self._engine.after_fill = self._position_moved
+        self._countdowns: dict[str, int] = {}
         self._next_funding_ms = (start_ms // FUNDING_INTERVAL_MS + 1) * FUNDING_INTERVAL_MS
 
     # -- time and market --------------------------------------------------------------------------------------------
@@ -82,14 +85,21 @@ class Venue:
         return events
 
     def advance(self, to_ms: int) -> None:
-        """Let time pass with the markets still. Funding settles on its marks."""
+        """Let time pass with the markets still. Funding settles on its marks; GTD orders and countdowns run out."""
         if to_ms < self._state.now_ms:
             raise ValueError(f"exchange time cannot go back from {self._state.now_ms} to {to_ms}")
-        while self._next_funding_ms <= to_ms:
-            self._state.now_ms = self._next_funding_ms
-            self._account.settle_funding(self._next_funding_ms)
-            self._next_funding_ms += FUNDING_INTERVAL_MS
+        while (due_ms := self._next_due_ms()) <= to_ms:
+            self._state.now_ms = max(due_ms, self._state.now_ms)
+            if due_ms < self._next_funding_ms:
+                self._state.run_timer()
+            else:
+                self._account.settle_funding(self._next_funding_ms)
+                self._next_funding_ms += FUNDING_INTERVAL_MS
         self._state.now_ms = to_ms
+
+    def _next_due_ms(self) -> int:
+        timer_ms = self._state.next_timer_ms
+        return self._next_funding_ms if timer_ms is None else min(timer_ms, self._next_funding_ms)
 
     def apply(self, ticks: Sequence[Tick], to_ms: int) -> None:
         """Let time pass to ``to_ms`` while the markets move in straight lines.
@@ -145,9 +155,9 @@ class Venue:
 
     def _prices_of_interest(self, symbol: str) -> Iterator[Decimal]:
         yield from (order.price for order in self._book.open(symbol))
-        yield from (algo.trigger_price for algo in self._algos.open(symbol))
+        yield from self._algos.prices(symbol)
         if liquidation := self._account.liquidation_price(symbol):
-            yield liquidation
+            yield self._state.markets[symbol].last_at(liquidation, WorkingType.MARK_PRICE)
 
     def _move(self, symbol: str, price: Decimal, volume: Decimal, *, passing: bool) -> Decimal:
         self._state.markets[symbol].last = price
@@ -183,6 +193,12 @@ class Venue:
     def mark_price(self, symbol: str) -> Decimal:
         return self._state.market(symbol).mark
 
+    def set_premium(self, symbol: str, premium: Decimal) -> None:
+        """From now on the mark price lies this fraction above (below, when negative) the last price."""
+        self._state.market(symbol).premium = premium
+        self._algos.trigger(symbol)
+        self._liquidate()
+
     def quote(self, symbol: str) -> Quote:
         return self._state.market(symbol).quote(self.now_ms)
 
@@ -193,6 +209,13 @@ class Venue:
             [level for level, _ in zip(market.levels(Side.SELL), range(limit), strict=False)],
             [level for level, _ in zip(market.levels(Side.BUY), range(limit), strict=False)],
         )
+
+    def matched_price(self, symbol: str, side: Side, match: PriceMatch) -> Decimal:
+        """Raises VenueError -5041 when the book does not go so deep."""
+        price = self._state.market(symbol).matched_price(side, match)
+        if price is None:
+            raise VenueError(-5041, "No depth matches this BBO order.")
+        return price
 
     def funding_rate(self, symbol: str) -> Decimal:
         """What the next settlement will charge."""
@@ -227,31 +250,24 @@ class Venue:
         reduce_only: bool = False,
         client_id: str | None = None,
     ) -> PlainOrder:
-        """MARKET or LIMIT (GTC, IOC, GTX). Returns the state after matching.
+        """``place`` for the usual ones."""
+        request = OrderRequest(symbol, side, order_type, quantity, client_id or "", price, time_in_force, reduce_only)
+        return self.place(request)
 
-        Raises VenueError -1102 -1111 -1121 -2019 -2022 -2025 -2027 -4001…-4005 -4013 -4014 -4015 -4016 -4023 -4024 -4116
-        -4118 -4120 -4164 -5022.
+    def place(self, request: OrderRequest) -> PlainOrder:
+        """MARKET or LIMIT; one without client id gets one. Returns the state after matching.
+
+        Raises VenueError -1102 -1106 -1111 -1121 -2019 -2022 -2025 -2027 -4001…-4005 -4013 -4014 -4015 -4016 -4023 -4024
+        -4116 -4118 -4120 -4131 -4164 -5021 -5022 -5038 -5040 -5041.
         """
-        return self._engine.place(
-            OrderRequest(symbol, side, order_type, quantity, client_id or self._auto_id(), price, time_in_force, reduce_only)
-        )
+        return self._engine.place(self._named(request))
 
-    def test_order(
-        self,
-        symbol: str,
-        side: Side,
-        order_type: OrderType,
-        quantity: Decimal,
-        *,
-        price: Decimal | None = None,
-        time_in_force: Tif = Tif.GTC,
-        reduce_only: bool = False,
-        client_id: str | None = None,
-    ) -> None:
-        """Raises what ``place_order`` would raise; places nothing."""
-        self._engine.admission.check(
-            OrderRequest(symbol, side, order_type, quantity, client_id or self._auto_id(), price, time_in_force, reduce_only)
-        )
+    def check(self, request: OrderRequest) -> None:
+        """Raises what ``place`` would raise; places nothing."""
+        self._engine.admission.check(self._engine.admission.priced(self._named(request)))
+
+    def _named(self, request: OrderRequest) -> OrderRequest:
+        return request if request.client_id else replace(request, client_id=self._auto_id())
 
     def amend_order(
         self,
@@ -263,7 +279,7 @@ class Venue:
         client_id: str | None = None,
         side: Side | None = None,
     ) -> PlainOrder:
-        """LIMIT only, to the end of the queue. Raises VenueError -2013, -5027 (nothing to change), and filters."""
+        """LIMIT only, to the end of the queue. Raises VenueError -2013, -5025, -5026, -5027 (nothing to change), and filters."""
         order = self.order(symbol, order_id=order_id, client_id=client_id)
         if side not in (None, order.side):
             raise VenueError(-1102, "Mandatory parameter 'side' was not sent, was empty/null, or malformed.")
@@ -277,6 +293,18 @@ class Venue:
     def cancel_all_orders(self, symbol: str) -> None:
         self._state.market(symbol)
         self._engine.cancel_all(symbol)
+
+    def set_countdown(self, symbol: str, countdown_ms: int) -> None:
+        """Cancel the symbol's plain orders in so long, unless it is set anew before; 0 calls it off."""
+        self._state.market(symbol)
+        number = self._countdowns[symbol] = self._countdowns.get(symbol, 0) + 1
+
+        def run_out() -> None:
+            if self._countdowns[symbol] == number:
+                self._engine.cancel_all(symbol)
+
+        if countdown_ms:
+            self._state.at(self.now_ms + countdown_ms, run_out)
 
     def order(self, symbol: str, *, order_id: int | None = None, client_id: str | None = None) -> PlainOrder:
         """Raises VenueError -2013 when unknown. Of several with one client id, the newest."""
@@ -321,22 +349,29 @@ class Venue:
         price_protect: bool = False,
         client_id: str | None = None,
     ) -> AlgoOrder:
-        """STOP_MARKET or TAKE_PROFIT_MARKET, with a quantity or ``close_position``.
-
-        Raises VenueError -1106 -1116 -1121 -2021 -4003…-4005 -4006 -4015 -4023 -4045 -4116 -4130 -4137 -4164 -4509.
-        """
-        return self._algos.place(
-            symbol,
-            side,
-            order_type,
-            trigger_price,
-            quantity,
-            close_position,
-            reduce_only,
-            working_type,
-            price_protect,
-            client_id or self._auto_id(),
+        """``place_conditional`` for STOP_MARKET and TAKE_PROFIT_MARKET, with a quantity or ``close_position``."""
+        return self.place_conditional(
+            AlgoRequest(
+                symbol=symbol,
+                side=side,
+                type=order_type,
+                client_id=client_id or "",
+                trigger_price=trigger_price,
+                quantity=quantity,
+                close_position=close_position,
+                reduce_only=reduce_only,
+                working_type=working_type,
+                price_protect=price_protect,
+            )
         )
+
+    def place_conditional(self, request: AlgoRequest) -> AlgoOrder:
+        """Any conditional order; one without client id gets one.
+
+        Raises VenueError -1102 -1106 -1115 -1116 -1121 -2007 -2021 -4003…-4007 -4015 -4023 -4045 -4116 -4130 -4136 -4137
+        -4164 -4509.
+        """
+        return self._algos.place(request if request.client_id else replace(request, client_id=self._auto_id()))
 
     def cancel_algo(self, *, algo_id: int | None = None, client_id: str | None = None) -> AlgoOrder:
         """Raises VenueError -2011 when it is unknown or no longer waits for its trigger."""
@@ -395,6 +430,10 @@ class Venue:
         """Raises VenueError -4046 (unchanged) -4047 (open orders) -4048 (position)."""
         has_orders = bool(self.open_orders(symbol) or self.open_algos(symbol))
         self._account.set_margin_type(symbol, margin_type, has_orders=has_orders)
+
+    def adjust_margin(self, symbol: str, amount: Decimal) -> None:
+        """Add to, or (negative) take from, an isolated position's margin. Raises VenueError -4050 -4051 -4054."""
+        self._account.adjust_margin(symbol, amount)
 
     def set_hedge_mode(self, dual: bool) -> None:
         """Always raises VenueError: -4059 (already one-way), or -4061 for hedge mode, which this venue does not offer."""

@@ -15,6 +15,8 @@ from app.simulator.venue_types import (
     AccountChanged,
     Income,
     IncomeType,
+    LeverageChanged,
+    MarginCalled,
     MarginType,
     VenueAccount,
     VenueError,
@@ -22,6 +24,7 @@ from app.simulator.venue_types import (
 )
 
 _CENT = Decimal("0.00000001")
+_CALL_RATIO = Decimal("0.8")  # of margin used up by the maintenance margin
 
 
 def to_money(value: Decimal) -> Decimal:
@@ -69,6 +72,7 @@ class AccountBook:
         self.open_margin: Callable[[str], Decimal] = lambda _symbol: ZERO
         self.wallet = ZERO
         self.income: list[Income] = []
+        self._called: set[str] = set()
         self.holdings = {
             symbol: Holding(market.contract, state.config.leverage, updated_ms=state.now_ms)
             for symbol, market in state.markets.items()
@@ -170,10 +174,17 @@ class AccountBook:
         return self.cross_wallet + sum((self.unrealized(s) - self.maintenance_margin(s) for s in others), ZERO)
 
     def is_liquidated(self, symbol: str) -> bool:
-        holding = self.holdings[symbol]
-        if not holding.quantity:
+        """Has the maintenance margin eaten what stands behind the position? MARGIN_CALL goes out once when it comes near."""
+        if not self.holdings[symbol].quantity:
+            self._called.discard(symbol)
             return False
-        return self.collateral(symbol) + self.unrealized(symbol) <= self.maintenance_margin(symbol)
+        equity, maintenance = self.collateral(symbol) + self.unrealized(symbol), self.maintenance_margin(symbol)
+        if maintenance < _CALL_RATIO * equity:
+            self._called.discard(symbol)
+        elif symbol not in self._called:
+            self._called.add(symbol)
+            self._state.emit(MarginCalled(self._state.now_ms, self.cross_wallet, self.position(symbol)))
+        return equity <= maintenance
 
     def liquidation_price(self, symbol: str) -> Decimal:
         """Where collateral and loss meet the maintenance margin of the present bracket; 0 when nowhere above 0."""
@@ -199,6 +210,19 @@ class AccountBook:
                 raise VenueError(-4161, "Leverage reduction is not supported in Isolated Margin Mode with open positions.")
             holding.isolated_wallet = to_money(abs(holding.quantity) * holding.entry_price / leverage)
         holding.leverage = leverage
+        self._state.emit(LeverageChanged(self._state.now_ms, symbol, leverage))
+
+    def adjust_margin(self, symbol: str, amount: Decimal) -> None:
+        holding = self.holding(symbol)
+        if holding.margin_type is not MarginType.ISOLATED or not holding.quantity:
+            raise VenueError(-4054, "Cannot add position margin: position is 0.")
+        if amount > self.available():
+            raise VenueError(-4050, "Cross balance insufficient.")
+        spare = holding.isolated_wallet + min(ZERO, self.unrealized(symbol))
+        if -amount > spare - abs(holding.quantity) * holding.entry_price / holding.leverage:
+            raise VenueError(-4051, "Isolated balance insufficient.")
+        holding.isolated_wallet += to_money(amount)
+        self.announce("MARGIN_TRANSFER", (symbol,))
 
     def set_margin_type(self, symbol: str, margin_type: MarginType, *, has_orders: bool) -> None:
         holding = self.holding(symbol)

@@ -49,6 +49,22 @@ def check_price(contract: Contract, price: Decimal) -> None:
         raise VenueError(-4014, "Price not increased by tick size.")
 
 
+def check_trigger(contract: Contract, trigger: Decimal | None) -> Decimal:
+    if trigger is None:
+        raise VenueError(-1102, "Mandatory parameter 'triggerPrice' was not sent, was empty/null, or malformed.")
+    if trigger <= 0:
+        raise VenueError(-4006, "Stop price less than zero.")
+    if trigger > contract.max_price:
+        raise VenueError(-4007, "Stop price greater than max price.")
+    return trigger
+
+
+def check_counterparty(contract: Contract, side: Side, best: Decimal, mark: Decimal) -> None:
+    """PERCENT_PRICE for market orders: the best price they can get."""
+    if (best - mark * (1 + contract.price_band * side.sign)) * side.sign > 0:
+        raise VenueError(-4131, "The counterparty's best price does not meet the PERCENT_PRICE filter limit.")
+
+
 def check_band(contract: Contract, side: Side, price: Decimal, mark: Decimal) -> None:
     """PERCENT_PRICE: a buy not too far above the mark price, a sell not too far below."""
     bound = mark * (1 + contract.price_band * side.sign)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from app.domain.instrument import Side
 from app.domain.market import Quote
 from app.simulator.contracts import Contract
-from app.simulator.venue_types import ZERO
+from app.simulator.venue_types import ZERO, PriceMatch, WorkingType
 
 Level = tuple[Decimal, Decimal]  # price, quantity
 _BPS = Decimal("0.0001")
@@ -36,11 +36,19 @@ class Market:
         self.contract = contract
         self._shape = shape
         self.last = price
+        self.premium = ZERO
 
     @property
     def mark(self) -> Decimal:
-        """The mark price is the last price: the tapes know no index."""
-        return self.last
+        """The last price, as the tapes know no index, unless a ``premium`` (a fraction of it) is set."""
+        return self.last * (1 + self.premium) if self.premium else self.last
+
+    def working(self, working_type: WorkingType) -> Decimal:
+        return self.mark if working_type is WorkingType.MARK_PRICE else self.last
+
+    def last_at(self, price: Decimal, working_type: WorkingType) -> Decimal:
+        """The last price at which the working price is ``price``."""
+        return price / (1 + self.premium) if self.premium and working_type is WorkingType.MARK_PRICE else price
 
     def _ticks(self, bps: Decimal) -> int:
         return max(1, int(self.last * bps * _BPS / self.contract.instrument.tick))
@@ -80,6 +88,11 @@ class Market:
             yield price, max(instrument.floor_quantity(notional / price), instrument.step)
             price += gap
             notional += self._shape.level_notional / 2
+
+    def matched_price(self, side: Side, match: PriceMatch) -> Decimal | None:
+        """The nth best price of the other side or of one's own; None when the book does not go so deep."""
+        book = side if match.value.startswith("OPPONENT") else side.opposite
+        return next((price for number, (price, _) in enumerate(self.levels(book), start=1) if number == match.level), None)
 
     def take(self, side: Side, quantity: Decimal, limit: Decimal | None) -> list[Level]:
         """The executions of a marketable order: it walks the book up to ``limit``; the rest stays unfilled."""

@@ -26,7 +26,7 @@ from app.simulator.venue_types import (
 
 
 class MatchingEngine:
-    """``after_fill`` is called with the symbol once executions have moved its position."""
+    """``after_fill`` is called with the symbol once executions have moved its position, ``after_end`` with each final order."""
 
     def __init__(self, state: VenueState, account: AccountBook, book: OrderBook) -> None:
         self._state = state
@@ -34,13 +34,24 @@ class MatchingEngine:
         self._book = book
         self.admission = Admission(state, account, book)
         self.after_fill: Callable[[str], None] = lambda _symbol: None
+        self.after_end: Callable[[PlainOrder], None] = lambda _order: None
         self.trades: list[Trade] = []
 
     # -- what clients ask -------------------------------------------------------------------------------------------
 
     def place(self, request: OrderRequest) -> PlainOrder:
+        request = self.admission.priced(request)
         room = self.admission.check(request)
-        return self._match(self._report(self._new(request), Execution.NEW), room)
+        order = self._new(request)
+        if request.time_in_force is Tif.GTD:
+            self._state.at(self._state.now_ms + request.lives_ms, lambda: self._expire(order.order_id))
+        return self._match(self._report(order, Execution.NEW), room)
+
+    def _expire(self, order_id: int) -> None:
+        """A GTD order's time is over."""
+        order = self._book.orders[order_id]
+        if order.status.is_open:
+            self._end(order, Status.EXPIRED)
 
     def amend(self, order: PlainOrder, quantity: Decimal, price: Decimal) -> PlainOrder:
         """A new price and quantity, at the end of the queue. Filters that fail leave the order as it was."""
@@ -49,7 +60,13 @@ class MatchingEngine:
         if quantity <= order.executed or (order.time_in_force is Tif.GTX and takes):
             return self._end(order, Status.CANCELED)
         self._book.to_the_end(order)
-        order = replace(order, quantity=quantity, price=price, priority=self._state.next_id("priority"))
+        order = replace(
+            order,
+            quantity=quantity,
+            price=price,
+            priority=self._state.next_id("priority"),
+            amendments=order.amendments + 1,
+        )
         return self._match(self._report(order, Execution.AMENDMENT), order.remaining)
 
     def cancel(self, order: PlainOrder | None) -> PlainOrder:
@@ -64,7 +81,7 @@ class MatchingEngine:
     # -- what the venue sends itself --------------------------------------------------------------------------------
 
     def new_child(self, algo: AlgoOrder) -> tuple[PlainOrder, Decimal]:
-        """The market order of a triggered conditional one and its room, for ``match_child``. Raises what is refused."""
+        """The order of a triggered conditional one and its room, for ``match_child``. Raises what is refused."""
         request, room = self.admission.child(algo.child, close_position=algo.close_position)
         order = replace(
             self._new(request),
@@ -197,6 +214,8 @@ class MatchingEngine:
             created_ms=self._state.now_ms,
             updated_ms=self._state.now_ms,
             priority=self._state.next_id("priority"),
+            price_match=request.price_match,
+            good_till_date=request.good_till_date,
         )
 
     def _end(self, order: PlainOrder, status: Status) -> PlainOrder:
@@ -207,4 +226,6 @@ class MatchingEngine:
         order = replace(order, updated_ms=self._state.now_ms)
         self._book.record(order)
         self._state.emit(OrderUpdate(self._state.now_ms, execution, order, trade))
+        if not order.status.is_open:
+            self.after_end(order)
         return order

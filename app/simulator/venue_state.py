@@ -1,5 +1,7 @@
 """What the parts of the venue share: its settings, exchange time, markets, counters and the list of events."""
 
+import heapq
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
@@ -62,6 +64,8 @@ class VenueState:
         self.markets = {symbol: Market(listed[symbol], config.book, price) for symbol, price in prices.items()}
         self.events: list[VenueEvent] = []
         self._ids = Ids()
+        self._timers: list[tuple[int, int, Callable[[], None]]] = []
+        self._timer_count = 0
 
     def market(self, symbol: str) -> Market:
         market = self.markets.get(symbol)
@@ -71,6 +75,18 @@ class VenueState:
 
     def next_id(self, kind: str) -> int:
         return self._ids.next(kind)
+
+    def at(self, due_ms: int, action: Callable[[], None]) -> None:
+        """Have ``action`` run when exchange time gets there; it looks itself whether it is still wanted."""
+        self._timer_count += 1
+        heapq.heappush(self._timers, (due_ms, self._timer_count, action))
+
+    @property
+    def next_timer_ms(self) -> int | None:
+        return self._timers[0][0] if self._timers else None
+
+    def run_timer(self) -> None:
+        heapq.heappop(self._timers)[2]()
 
     def emit(self, event: VenueEvent) -> None:
         self.events.append(event)

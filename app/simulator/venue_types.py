@@ -25,12 +25,17 @@ class VenueError(Exception):
 class OrderType(StrEnum):
     MARKET = "MARKET"
     LIMIT = "LIMIT"
+    STOP = "STOP"
     STOP_MARKET = "STOP_MARKET"
+    TAKE_PROFIT = "TAKE_PROFIT"
     TAKE_PROFIT_MARKET = "TAKE_PROFIT_MARKET"
+    TRAILING_STOP_MARKET = "TRAILING_STOP_MARKET"
     LIQUIDATION = "LIQUIDATION"
 
 
-ALGO_TYPES = (OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARKET)
+LIMIT_ALGO_TYPES = (OrderType.STOP, OrderType.TAKE_PROFIT)
+CLOSING_ALGO_TYPES = (OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARKET)
+ALGO_TYPES = (*LIMIT_ALGO_TYPES, *CLOSING_ALGO_TYPES, OrderType.TRAILING_STOP_MARKET)
 
 
 class Tif(StrEnum):
@@ -38,8 +43,31 @@ class Tif(StrEnum):
 
     GTC = "GTC"
     IOC = "IOC"
+    FOK = "FOK"
     GTX = "GTX"
+    GTD = "GTD"
     GTE_GTC = "GTE_GTC"
+
+
+IMMEDIATE = (Tif.IOC, Tif.FOK)
+
+
+class PriceMatch(StrEnum):
+    """A limit price taken from the book: the nth best of the other side (OPPONENT) or of one's own (QUEUE)."""
+
+    NONE = "NONE"
+    OPPONENT = "OPPONENT"
+    OPPONENT_5 = "OPPONENT_5"
+    OPPONENT_10 = "OPPONENT_10"
+    OPPONENT_20 = "OPPONENT_20"
+    QUEUE = "QUEUE"
+    QUEUE_5 = "QUEUE_5"
+    QUEUE_10 = "QUEUE_10"
+    QUEUE_20 = "QUEUE_20"
+
+    @property
+    def level(self) -> int:
+        return int(self.value.partition("_")[2] or 1)
 
 
 class Status(StrEnum):
@@ -108,7 +136,10 @@ class IncomeType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """A plain order as a client asks for it. ``price`` is None for market orders."""
+    """A plain order as a client asks for it. ``price`` is None for market orders, and with a ``price_match``.
+
+    ``lives_ms``: how long a GTD order lasts; ``good_till_date`` is how the client said it.
+    """
 
     symbol: str
     side: Side
@@ -118,11 +149,14 @@ class OrderRequest:
     price: Decimal | None = None
     time_in_force: Tif = Tif.GTC
     reduce_only: bool = False
+    price_match: PriceMatch = PriceMatch.NONE
+    good_till_date: int = 0
+    lives_ms: int = 0
 
     @property
     def rests(self) -> bool:
         """Does it wait in the book for what it cannot take at once?"""
-        return self.type is OrderType.LIMIT and self.time_in_force is not Tif.IOC
+        return self.type is OrderType.LIMIT and self.time_in_force not in IMMEDIATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +183,13 @@ class PlainOrder:
     priority: int  # place in the queue; lower goes first, an amendment goes to the end
     trigger_price: Decimal = ZERO
     working_type: WorkingType = WorkingType.CONTRACT_PRICE
+    price_match: PriceMatch = PriceMatch.NONE
+    good_till_date: int = 0
+    amendments: int = 0
 
     @property
     def rests(self) -> bool:
-        return self.type is OrderType.LIMIT and self.time_in_force is not Tif.IOC
+        return self.type is OrderType.LIMIT and self.time_in_force not in IMMEDIATE
 
     @property
     def remaining(self) -> Decimal:
@@ -181,8 +218,33 @@ class Trade:
 
 
 @dataclass(frozen=True, slots=True)
+class AlgoRequest:
+    """A conditional order as a client asks for it. ``trigger_price`` is None for trailing stops, ``callback_rate`` (percent)
+    for all others; ``price`` is for the limit kinds."""
+
+    symbol: str
+    side: Side
+    type: OrderType
+    client_id: str
+    trigger_price: Decimal | None = None
+    quantity: Decimal | None = None
+    close_position: bool = False
+    reduce_only: bool = False
+    working_type: WorkingType = WorkingType.CONTRACT_PRICE
+    price_protect: bool = False
+    price: Decimal | None = None
+    price_match: PriceMatch = PriceMatch.NONE
+    time_in_force: Tif = Tif.GTC
+    activate_price: Decimal | None = None
+    callback_rate: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AlgoOrder:
-    """A conditional order. ``quantity`` is 0 with ``close_position``; the ``actual_*`` are its child's, once triggered."""
+    """A conditional order. ``quantity`` is 0 with ``close_position``; the ``actual_*`` are its child's, once triggered.
+
+    A trailing one has a ``callback_rate`` in percent; from its activation on, ``extreme`` is the best price since.
+    """
 
     algo_id: int
     client_id: str
@@ -203,20 +265,62 @@ class AlgoOrder:
     actual_quantity: Decimal = ZERO
     actual_price: Decimal = ZERO
     reject_reason: str = ""
+    price: Decimal | None = None
+    price_match: PriceMatch = PriceMatch.NONE
+    tif: Tif = Tif.GTC
+    activate_price: Decimal | None = None
+    callback_rate: Decimal | None = None
+    extreme: Decimal | None = None
 
     @property
     def time_in_force(self) -> Tif:
-        return Tif.GTE_GTC if self.close_position else Tif.GTC
+        return Tif.GTE_GTC if self.close_position else self.tif
+
+    @property
+    def is_active(self) -> bool:
+        """Does a trailing stop follow the price already?"""
+        return self.extreme is not None
 
     @property
     def child(self) -> OrderRequest:
-        """The market order it sends when triggered, closePosition's quantity still to be filled in."""
-        return OrderRequest(self.symbol, self.side, OrderType.MARKET, self.quantity, self.client_id, reduce_only=self.reduce_only)
+        """The order it sends when triggered, closePosition's quantity still to be filled in."""
+        if self.type not in LIMIT_ALGO_TYPES:
+            return OrderRequest(
+                self.symbol, self.side, OrderType.MARKET, self.quantity, self.client_id, reduce_only=self.reduce_only
+            )
+        return OrderRequest(
+            self.symbol,
+            self.side,
+            OrderType.LIMIT,
+            self.quantity,
+            self.client_id,
+            self.price,
+            self.tif,
+            self.reduce_only,
+            self.price_match,
+        )
+
+    @property
+    def watched_price(self) -> Decimal:
+        """Where something happens to it next: its trigger, or a trailing stop's activation."""
+        if self.callback_rate is None:
+            return self.trigger_price
+        if self.extreme is None:
+            return self.activate_price or ZERO
+        return self.extreme * (1 + self.side.sign * self.callback_rate / 100)
+
+    def reaches_activation(self, price: Decimal) -> bool:
+        if self.activate_price is None:
+            return True
+        return (price - self.activate_price) * self.side.sign <= 0
 
     def triggers_at(self, price: Decimal) -> bool:
         """A stop triggers against its side, a take-profit with it: BUY stop and SELL target at or above."""
-        rises = (self.side is Side.BUY) is (self.type is OrderType.STOP_MARKET)
-        return price >= self.trigger_price if rises else price <= self.trigger_price
+        if self.callback_rate is not None and self.extreme is None:
+            return False
+        is_target = self.type in (OrderType.TAKE_PROFIT, OrderType.TAKE_PROFIT_MARKET)
+        rises = (self.side is Side.BUY) is not is_target
+        return price >= self.watched_price if rises else price <= self.watched_price
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,4 +411,22 @@ class AlgoUpdate:
     algo: AlgoOrder
 
 
-VenueEvent = OrderUpdate | AccountChanged | AlgoUpdate
+@dataclass(frozen=True, slots=True)
+class LeverageChanged:
+    """ACCOUNT_CONFIG_UPDATE."""
+
+    time_ms: int
+    symbol: str
+    leverage: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarginCalled:
+    """MARGIN_CALL: the position's maintenance margin has come near what stands behind it."""
+
+    time_ms: int
+    cross_wallet: Decimal
+    position: VenuePosition
+
+
+VenueEvent = OrderUpdate | AccountChanged | AlgoUpdate | LeverageChanged | MarginCalled

@@ -41,9 +41,9 @@ def placement_json(order: PlainOrder) -> Json:
         "stopPrice": plain(order.trigger_price),
         "workingType": order.working_type.value,
         "priceProtect": False,
-        "priceMatch": "NONE",
+        "priceMatch": order.price_match.value,
         "selfTradePreventionMode": STP_MODE,
-        "goodTillDate": 0,
+        "goodTillDate": order.good_till_date,
         "updateTime": order.updated_ms,
     }
 
@@ -84,6 +84,10 @@ def trade_json(trade: Trade) -> Json:
     }
 
 
+def _optional(value: Decimal | None, otherwise: str) -> str:
+    return otherwise if value is None else plain(value)
+
+
 def algo_json(algo: AlgoOrder) -> Json:
     return {
         "algoId": algo.algo_id,
@@ -97,16 +101,16 @@ def algo_json(algo: AlgoOrder) -> Json:
         "quantity": plain(algo.quantity),
         "algoStatus": algo.status.value,
         "triggerPrice": plain(algo.trigger_price),
-        "price": "0.00",
+        "price": _optional(algo.price, "0.00"),
         "icebergQuantity": None,
         "selfTradePreventionMode": STP_MODE,
         "workingType": algo.working_type.value,
-        "priceMatch": "NONE",
+        "priceMatch": algo.price_match.value,
         "closePosition": algo.close_position,
         "priceProtect": algo.price_protect,
         "reduceOnly": algo.reduce_only,
-        "activatePrice": "",
-        "callbackRate": "",
+        "activatePrice": _optional(algo.activate_price, ""),
+        "callbackRate": _optional(algo.callback_rate, ""),
         "createTime": algo.created_ms,
         "updateTime": algo.updated_ms,
         "triggerTime": algo.triggered_ms,
@@ -120,7 +124,7 @@ def algo_query_json(algo: AlgoOrder) -> Json:
     return algo_json(algo) | {
         "actualOrderId": "" if child is None else str(child),
         "actualPrice": rounded(algo.actual_price),
-        "actualType": "" if child is None else "MARKET",
+        "actualType": "" if child is None else algo.child.type.value,
         "actualQty": plain(algo.actual_quantity),
         "rejectReason": algo.reject_reason,
     }
@@ -145,18 +149,18 @@ def algo_event_fields(algo: AlgoOrder) -> Json:
         "X": algo.status.value,
         "ai": "" if algo.actual_order_id is None else str(algo.actual_order_id),
         "tp": plain(algo.trigger_price),
-        "p": "0",
+        "p": _optional(algo.price, "0"),
         "V": STP_MODE,
         "wt": algo.working_type.value,
-        "pm": "NONE",
+        "pm": algo.price_match.value,
         "cp": algo.close_position,
         "pP": algo.price_protect,
         "R": algo.reduce_only,
         "tt": algo.triggered_ms,
         "gtd": 0,
         "rm": algo.reject_reason,
-        "ia": False,
+        "ia": algo.is_active,
     }
     if algo.status in (AlgoStatus.TRIGGERED, AlgoStatus.FINISHED):
-        fields |= {"ap": rounded(algo.actual_price), "aq": plain(algo.actual_quantity), "act": "MARKET"}
+        fields |= {"ap": rounded(algo.actual_price), "aq": plain(algo.actual_quantity), "act": algo.child.type.value}
     return fields

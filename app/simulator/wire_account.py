@@ -1,5 +1,7 @@
 """The account as Binance's REST and WebSocket API show it."""
 
+from decimal import Decimal
+
 from app.simulator.contracts import Contract
 from app.simulator.venue_state import VenueConfig
 from app.simulator.venue_types import ZERO, Income, MarginType, VenueAccount, VenuePosition
@@ -76,6 +78,14 @@ def balances_json(account: VenueAccount) -> list[Json]:
     ]
 
 
+def adl_mark(position: VenuePosition) -> int:
+    """The auto-deleveraging lights: 0 when flat, up to 4 the more a position has won on its margin."""
+    if not position.quantity or not position.initial_margin:
+        return 0
+    won = position.unrealized_pnl / position.initial_margin
+    return 1 + sum(won >= Decimal(step) for step in ("0.25", "0.5", "1"))
+
+
 def position_risk_json(positions: list[VenuePosition], *, flat_too: bool = False) -> list[Json]:
     """positionRisk v3: neither leverage nor margin type, and only symbols with a position or orders unless ``flat_too``."""
     return [
@@ -89,7 +99,7 @@ def position_risk_json(positions: list[VenuePosition], *, flat_too: bool = False
             "marginAsset": "USDT",
             "positionInitialMargin": plain(position.initial_margin),
             "openOrderInitialMargin": plain(position.open_order_margin),
-            "adl": 1,
+            "adl": adl_mark(position),
             "bidNotional": "0",
             "askNotional": "0",
         }

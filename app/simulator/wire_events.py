@@ -1,6 +1,16 @@
 """The venue's events as the private stream sends them."""
 
-from app.simulator.venue_types import AccountChanged, AlgoUpdate, MarginType, OrderUpdate, Trade, VenueEvent, VenuePosition
+from app.simulator.venue_types import (
+    AccountChanged,
+    AlgoUpdate,
+    LeverageChanged,
+    MarginCalled,
+    MarginType,
+    OrderUpdate,
+    Trade,
+    VenueEvent,
+    VenuePosition,
+)
 from app.simulator.wire import POSITION_SIDE, STP_MODE, Json, algo_event_fields, plain, rounded
 
 
@@ -16,6 +26,10 @@ def event_messages(event: VenueEvent) -> list[Json]:
         case AlgoUpdate():
             body = algo_event_fields(event.algo)
             return [{"e": "ALGO_UPDATE", "T": event.time_ms, "E": event.time_ms, "o": body}]
+        case LeverageChanged(time_ms=time_ms, symbol=symbol, leverage=leverage):
+            return [{"e": "ACCOUNT_CONFIG_UPDATE", "E": time_ms, "T": time_ms, "ac": {"s": symbol, "l": leverage}}]
+        case MarginCalled():
+            return [_margin_call(event)]
     raise TypeError(f"no message for {event!r}")
 
 
@@ -70,13 +84,29 @@ def _order_trade_update(event: OrderUpdate) -> Json:
         "si": 0,
         "ss": 0,
         "V": STP_MODE,
-        "pm": "NONE",
-        "gtd": 0,
+        "pm": order.price_match.value,
+        "gtd": order.good_till_date,
         "er": "0",
     }
     if trade:
         body |= {"n": plain(trade.fee), "N": "USDT"}
     return {"e": "ORDER_TRADE_UPDATE", "E": event.time_ms, "T": event.time_ms, "o": body}
+
+
+def _margin_call(event: MarginCalled) -> Json:
+    position = event.position
+    isolated = position.margin_type is MarginType.ISOLATED
+    row = {
+        "s": position.symbol,
+        "ps": POSITION_SIDE,
+        "pa": plain(position.quantity),
+        "mt": position.margin_type.value,
+        "iw": plain(position.isolated_wallet) if isolated else "0",
+        "mp": plain(position.mark_price),
+        "up": plain(position.unrealized_pnl),
+        "mm": plain(position.maintenance_margin),
+    }
+    return {"e": "MARGIN_CALL", "E": event.time_ms, "cw": plain(event.cross_wallet), "p": [row]}
 
 
 def _account_update(event: AccountChanged) -> Json:

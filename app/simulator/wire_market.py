@@ -63,10 +63,10 @@ def _symbol_json(contract: Contract) -> Json:
         "quotePrecision": 8,
         "underlyingType": "COIN",
         "underlyingSubType": [],
-        "triggerProtect": "0.0500",
+        "triggerProtect": rounded(contract.trigger_protect, 4),
         "liquidationFee": plain(contract.liquidation_fee),
         "marketTakeBound": plain(band),
-        "maxMoveOrderLimit": 10_000,
+        "maxMoveOrderLimit": contract.max_amendments,
         "filters": [
             {
                 "filterType": "PRICE_FILTER",
@@ -86,8 +86,16 @@ def _symbol_json(contract: Contract) -> Json:
             },
             {"filterType": "POSITION_RISK_CONTROL", "positionControlSide": "NONE"},
         ],
-        "orderTypes": ["LIMIT", "MARKET", "STOP_MARKET", "TAKE_PROFIT_MARKET"],
-        "timeInForce": ["GTC", "IOC", "GTX"],
+        "orderTypes": [
+            "LIMIT",
+            "MARKET",
+            "STOP",
+            "STOP_MARKET",
+            "TAKE_PROFIT",
+            "TAKE_PROFIT_MARKET",
+            "TRAILING_STOP_MARKET",
+        ],
+        "timeInForce": ["GTC", "IOC", "FOK", "GTX", "GTD"],
     }
 
 

@@ -11,18 +11,12 @@ from app.simulator.auth import Credentials, NotAuthorized, check_timestamp, sort
 from app.simulator.fault_effects import NoAnswer
 from app.simulator.limits import Cost, HttpRefusal
 from app.simulator.market_data import MarketData
-from app.simulator.params import Params
+from app.simulator.params import Params, as_text
 from app.simulator.routes import METHODS
 from app.simulator.runtime import Runtime
 from app.simulator.sockets import Connection, open_socket
 from app.simulator.venue_types import VenueError
 from app.simulator.wire import Json
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return orjson.dumps(value).decode() if isinstance(value, list | dict) else str(value)
 
 
 class WsApi:
@@ -63,7 +57,7 @@ class WsApi:
         try:
             message = orjson.loads(text)
             request_id, method, params = message["id"], message["method"], message.get("params") or {}
-            values = {name: _text(value) for name, value in params.items()}
+            values = {name: as_text(value) for name, value in params.items()}
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
             error = {"code": -1102, "msg": "A request needs id, method and params."}
             connection.send({"id": None, "status": 400, "error": error})

@@ -7,7 +7,7 @@ from simulated import BTC, BUY, ETH, SELL, SOL, d, limit, make_venue, market, mo
 
 from app.simulator.venue import Tick
 from app.simulator.venue_market import BookShape
-from app.simulator.venue_types import OrderType, ReduceOnlyPolicy, Status, Tif
+from app.simulator.venue_types import OrderRequest, OrderType, ReduceOnlyPolicy, Status, Tif
 
 
 def test_a_market_order_pays_the_spread_and_the_taker_fee() -> None:
@@ -347,7 +347,7 @@ def test_a_part_close_that_fits_is_welcome_under_every_policy() -> None:
 def test_a_test_order_is_checked_and_not_placed() -> None:
     venue = make_venue()
 
-    venue.test_order(BTC, BUY, OrderType.MARKET, d("0.01"))
+    venue.check(OrderRequest(BTC, BUY, OrderType.MARKET, d("0.01"), "test"))
     with refused(-4164):
-        venue.test_order(BTC, BUY, OrderType.LIMIT, d("0.001"), price=d("45000"))
+        venue.check(OrderRequest(BTC, BUY, OrderType.LIMIT, d("0.001"), "test", d("45000")))
     assert venue.all_orders(BTC) == []
