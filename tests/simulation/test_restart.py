@@ -16,6 +16,7 @@ from app.storage.port import StoredTrade
 
 NEAR_BLOCK = {"ob_top": 85_060, "ob_bottom": 84_900}
 COVER_S = 2.0
+FOR_EVER_S = 1e6  # lists of orders and fills, and questions by id, show nothing
 
 
 def bought(world: World) -> int:
@@ -281,3 +282,47 @@ def test_killed_anywhere_and_more_than_once(seed: int) -> None:
         policy=random.Random(seed).choice(list(ReduceOnlyPolicy)),
         volume=Decimal(random.Random(seed).choice(["5", "0.02"])),
     )
+
+
+def test_orders_the_exchange_no_longer_lists_are_taken_from_the_journal() -> None:
+    """Half a minute after a restart that saw empty lists the position is still covered, and the trade can be ended."""
+
+    async def story(world: World) -> None:
+        trade_id = await world.enters()
+        await world.until_said(trade_id, "protected")
+        await world.journal.flush()
+        await world.kill_trader()
+        world.faults.lag_s = FOR_EVER_S
+        await world.start_trader()
+        await world.clock.sleep(30.0)
+        assert world.position() > 0
+        assert world.covered()
+        world.faults.lag_s = 0.0
+        await ends(world, trade_id)
+
+    simulate(story)
+
+
+def test_a_position_no_fill_explains_keeps_its_stops_and_pauses_trading() -> None:
+    """Neither journal nor lists know the entry, but the position is there: its stops stay until it is understood."""
+
+    async def story(world: World) -> None:
+        trade_id = await world.enters()
+        await world.until_said(trade_id, "protected")
+        await world.journal.flush()
+        await world.kill_trader()
+        world.faults.lag_s = FOR_EVER_S
+        world.store.orders.clear()
+        world.store.fills.clear()
+        await world.start_trader()
+        await world.until_said(trade_id, "position_unexplained")
+        await world.clock.sleep(30.0)
+        assert world.position() > 0
+        assert world.covered()
+        assert trade_id not in world.store.closings
+        world.faults.lag_s = 0.0
+        stored = await world.ends_properly(trade_id)
+        assert stored.closed is not None
+        assert stored.closed.r_unit > 0
+
+    simulate(story)

@@ -512,7 +512,7 @@ def simulate(
     policy: ReduceOnlyPolicy = ReduceOnlyPolicy.PRIORITY,
     rules: TradingRules | None = None,
     balance: Decimal = Decimal(10_000),
-    watched: bool = False,
+    watched: bool = True,
     **settings: Any,
 ) -> T:
     """Play ``story`` in a fresh world; ``settings`` are fields of World. ``watched``: the invariants hold all along."""
