@@ -10,14 +10,26 @@ from simulated import BTC, limit, make_venue, market, move, stop
 
 from app.domain.instrument import Side
 from app.simulator.venue import Tick, Venue
-from app.simulator.venue_types import OrderUpdate, ReduceOnlyPolicy, Tif, Trade, VenueError, VenueEvent
+from app.simulator.venue_types import (
+    AlgoRequest,
+    AlgoStatus,
+    OrderRequest,
+    OrderType,
+    OrderUpdate,
+    PriceMatch,
+    ReduceOnlyPolicy,
+    Tif,
+    Trade,
+    VenueError,
+    VenueEvent,
+)
 
 Action = Callable[[Venue], object]
 
 sides = st.sampled_from(Side)
 quantities = st.integers(1, 60).map(lambda milli: str(Decimal(milli) / 1000))
 offsets = st.integers(-120, 120)  # in steps of a dollar from the last price
-tifs = st.sampled_from([Tif.GTC, Tif.IOC, Tif.GTX])
+tifs = st.sampled_from([Tif.GTC, Tif.IOC, Tif.GTX, Tif.FOK])
 
 
 def at(venue: Venue, dollars: int) -> str:
@@ -39,12 +51,59 @@ def place_stop(venue: Venue, quantity: str | None, dollars: int) -> object:
     return stop(venue, side, at(venue, side.sign * (1 + abs(dollars))), quantity)
 
 
+def place_stop_limit(venue: Venue, quantity: str, dollars: int, tif: Tif) -> object:
+    side, away = closing(venue), 1 + abs(dollars)
+    trigger = venue.last_price(BTC) + side.sign * away
+    price = trigger + dollars
+    return venue.place_conditional(
+        AlgoRequest(
+            BTC,
+            side,
+            OrderType.STOP,
+            "",
+            trigger,
+            Decimal(quantity),
+            reduce_only=dollars % 2 == 0,
+            price=price,
+            time_in_force=tif,
+        )
+    )
+
+
+def place_trailing(venue: Venue, quantity: str, tenths: int) -> object:
+    side = closing(venue)
+    return venue.place_conditional(
+        AlgoRequest(
+            BTC,
+            side,
+            OrderType.TRAILING_STOP_MARKET,
+            "",
+            quantity=Decimal(quantity),
+            reduce_only=True,
+            callback_rate=Decimal(tenths) / 10,
+        )
+    )
+
+
+def place_matched(venue: Venue, side: Side, quantity: str, match: PriceMatch) -> object:
+    return venue.place(
+        OrderRequest(
+            BTC, side, OrderType.LIMIT, Decimal(quantity), "", time_in_force=Tif.GTD, price_match=match, lives_ms=700_000
+        )
+    )
+
+
 actions = st.one_of(
     st.builds(lambda s, q: lambda v: market(v, s, q), sides, quantities),
     st.builds(lambda q: lambda v: market(v, closing(v), q, reduce_only=True), quantities),
     st.builds(lambda s, q, n, t: lambda v: limit(v, s, q, at(v, n), t), sides, quantities, offsets, tifs),
     st.builds(lambda q, n: lambda v: place_target(v, q, n), quantities, offsets),
     st.builds(lambda q, n: lambda v: place_stop(v, q, n), st.none() | quantities, offsets),
+    st.builds(lambda q, n, t: lambda v: place_stop_limit(v, q, n, t), quantities, offsets, tifs),
+    st.builds(lambda q, n: lambda v: place_trailing(v, q, n), quantities, st.integers(1, 3)),
+    st.builds(lambda s, q, m: lambda v: place_matched(v, s, q, m), sides, quantities, st.sampled_from(PriceMatch)),
+    st.builds(lambda n: lambda v: v.set_premium(BTC, Decimal(n) / 10_000), st.integers(-20, 20)),
+    st.just(lambda v: v.set_countdown(BTC, 60_000)),
     st.builds(lambda n, w: lambda v: move(v, at(v, n), volume=str(w)), offsets, st.integers(0, 3)),
     st.builds(lambda n: lambda v: move(v, at(v, 10 * n), jump=True), offsets),
     st.just(lambda v: v.cancel_all_orders(BTC)),
@@ -135,6 +194,33 @@ def test_the_same_inputs_give_the_same_events(script: list[Action], policy: Redu
 
     assert first.drain_events() == second.drain_events()
     assert first.account() == second.account()
+
+
+@given(scripts, policies, leverages)
+@settings(max_examples=80, deadline=None)
+def test_a_conditional_order_is_finished_when_its_child_is(script: list[Action], policy: ReduceOnlyPolicy, leverage: int) -> None:
+    def check(venue: Venue) -> None:
+        for algo in venue.all_algos(BTC):
+            if algo.actual_order_id is None:
+                assert algo.status not in (AlgoStatus.TRIGGERING, AlgoStatus.TRIGGERED, AlgoStatus.FINISHED)
+                continue
+            child = venue.order(BTC, order_id=algo.actual_order_id)
+            assert (algo.status is AlgoStatus.TRIGGERED) == child.status.is_open
+            if algo.status is AlgoStatus.FINISHED:
+                assert algo.actual_quantity == child.executed
+
+    run(script, policy, leverage, check)
+
+
+@given(scripts, policies, leverages)
+@settings(max_examples=80, deadline=None)
+def test_fok_is_whole_and_nothing_rests_past_its_time(script: list[Action], policy: ReduceOnlyPolicy, leverage: int) -> None:
+    venue = run(script, policy, leverage, lambda _venue: None)
+    venue.advance(venue.now_ms + 700_001)
+
+    for order in venue.all_orders(BTC):
+        assert order.time_in_force is not Tif.FOK or order.executed == order.quantity
+        assert order.time_in_force is not Tif.GTD or not order.status.is_open
 
 
 prices = st.integers(-6_000, 6_000).map(lambda ticks: str(Decimal(85_000) + Decimal(ticks) / 10))
