@@ -125,12 +125,13 @@ class Executor:
         while True:
             try:
                 found = await asyncio.gather(*(self._exchange.open_orders(symbol) for symbol in command.symbols))
+                account = await self._exchange.account()
             except ExchangeError as error:
                 log.warning("sweep_failed", trade_id=trade_id, error=str(error))
                 await self._clock.sleep(RETRY_S)
                 continue
             leftovers = tuple(state for states in found for state in states if _is_of(trade_id, state))
-            self._report(trade_id, Swept(leftovers))
+            self._report(trade_id, Swept(leftovers, {p.symbol: p.quantity for p in account.positions}))
             return
 
 

@@ -63,7 +63,8 @@ class Reconciler:
         said = frozenset(note.kind for note in stored.notes)
         reason = next((str(note.data["reason"]) for note in stored.notes if note.kind == "exit"), "")
         stops = [Decimal(note.data["stop"]) for note in stored.notes if note.kind in ("break_even", "trailed")]
-        trade = recover(plan, orders, fills, said, stops[-1] if stops else None, reason, lives, self._desk.now())
+        stop = stops[-1] if stops else None
+        trade = recover(plan, orders, stored.orders, fills, said, stop, reason, lives, self._desk.now())
         live = LiveTrade(trade, plan.alert_id, received_at=None, opened_at=self._clock.monotonic())
         live.replied = "protected" in said
         self._desk.add(live)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from app.domain.orders import MarketOrder, OrderStatus
+from app.domain.orders import MarketOrder, OrderStatus, StopOrder
 from app.domain.plan import Purpose
 from app.domain.trade.messages import Failure, Finish, Pause, Sweep
 from app.domain.trade.protection import STUCK_TRIGGER_S
@@ -12,6 +12,7 @@ RETRY_S = 0.2
 SLOW_RETRY_S = 1.0
 STUCK_FOR_GOOD_S = 30.0
 FILLS_GIVEN_UP_S = 60.0
+HELD_ALARM_S = 3.0
 
 
 def drive_natural_end(work: Work) -> None:
@@ -75,7 +76,10 @@ def _obstacles_gone(work: Work, leg: Leg) -> bool:
 
 
 def drive_closing(work: Work) -> None:
-    """Flat everywhere: cancel what rests, ask the exchange whether anything is left, then account for the trade."""
+    """Flat everywhere: cancel what rests, ask the exchange whether anything is left, then account for the trade.
+
+    Stops go last, and only when the exchange has confirmed that there is nothing for them to protect.
+    """
     trade = work.trade
     if trade.closed:
         return
@@ -85,22 +89,41 @@ def drive_closing(work: Work) -> None:
         return
     _give_up_stuck(work)
     if any(trade.open_quantity(leg) > 0 for leg in trade.legs):
+        trade.flat = trade.clean = False
         return
     if any(leg.window not in (Window.CLOSED, Window.WAITING) for leg in trade.legs):
         return
     alive = [record for record in trade.orders.values() if not record.is_over]
     for record in alive:
-        work.cancel(record)
+        if trade.flat or not isinstance(record.order, StopOrder):
+            work.cancel(record)
+    if not trade.flat:
+        _sweep(work)
+        return
     if alive or not work.due(trade.finish_from) or not _fills_are_here(work):
         trade.clean = False
         return
     if not trade.clean:
-        if not trade.sweep_pending:
-            trade.sweep_pending = True
-            work.commands.append(Sweep(trade.plan.symbols))
+        _sweep(work)
         return
     trade.closed = True
     work.commands.append(Finish(trade.exit_reason))
+
+
+def _sweep(work: Work) -> None:
+    trade = work.trade
+    if trade.held_since is not None and work.due(trade.held_since + HELD_ALARM_S):
+        _alarm_held(work)
+    if not trade.sweep_pending and work.due(trade.sweep_from):
+        trade.sweep_pending = True
+        work.commands.append(Sweep(trade.plan.symbols))
+
+
+def _alarm_held(work: Work) -> None:
+    """The exchange holds a position in our direction that no fill explains: its stops stay, and the operator has to look."""
+    if "position_unexplained" not in work.trade.said:
+        work.say_once("position_unexplained", symbols=list(work.trade.plan.symbols))
+        work.commands.append(Pause("position_unexplained"))
 
 
 def _fills_are_here(work: Work) -> bool:

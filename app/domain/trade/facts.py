@@ -1,9 +1,10 @@
 """Facts into the trade: what exchange, market and operator said. Nothing is decided here but what a fact itself means."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
-from app.domain.orders import Fill, OrderKind, OrderStatus
+from app.domain.orders import Fill, OrderKind, OrderState, OrderStatus
 from app.domain.plan import OrderName, Purpose
 from app.domain.trade.messages import (
     Ask,
@@ -23,7 +24,7 @@ from app.domain.trade.messages import (
     Swept,
 )
 from app.domain.trade.recovery import order_from_state
-from app.domain.trade.state import ZERO, OrderRecord, Work, record_of
+from app.domain.trade.state import REPAIR_EVERY_S, ZERO, OrderRecord, Work, record_of
 
 MISSING_BEFORE_BELIEVED = 3  # the algo service may answer "no such order" for a while after taking one
 ABSENCE_SURE_S = 5.0  # within its receive window and some lag an order may still arrive
@@ -52,11 +53,8 @@ def absorb(work: Work, event: Event) -> None:
             work.trade.buying_stopped = True
         case PositionDiffers(symbol, quantity):
             _position_differs(work, symbol, quantity)
-        case Swept(leftovers):
-            work.trade.sweep_pending = False
-            work.trade.clean = not leftovers
-            for state in leftovers:
-                _order_known(work, state.client_id, OrderKnown(state))
+        case Swept(leftovers, positions):
+            _swept(work, leftovers, positions)
 
 
 def _order_known(work: Work, client_id: str, event: OrderKnown) -> None:
@@ -187,11 +185,30 @@ def _foreign_fill(work: Work, fill: Fill) -> None:
     if leg is None or work.trade.closed:
         return
     work.trade.fills[(fill.symbol, fill.venue_trade_id)] = fill
-    if fill.side is leg.side.opposite:
+    if fill.side is leg.side:
+        leg.added += fill.quantity
+    else:
         expected = min(leg.unexplained, fill.quantity)  # the position has shown it before
         leg.unexplained -= expected
         leg.foreign += min(fill.quantity - expected, work.trade.open_quantity(leg))
     _closed_externally(work, leg.symbol, fill.client_id)
+
+
+def _swept(work: Work, leftovers: tuple[OrderState, ...], positions: Mapping[str, Decimal]) -> None:
+    trade = work.trade
+    trade.sweep_pending = False
+    for state in leftovers:
+        _order_known(work, state.client_id, OrderKnown(state))
+    held = [leg.symbol for leg in trade.legs if positions.get(leg.symbol, ZERO) * leg.side.sign > leg.added]
+    trade.flat = not held
+    trade.clean = not held and not leftovers
+    if not held:
+        trade.held_since = None
+        return
+    trade.held_since = trade.held_since or work.now.monotonic
+    trade.sweep_from = work.now.monotonic + REPAIR_EVERY_S
+    for symbol in held:
+        work.repair(symbol)
 
 
 def _position_differs(work: Work, symbol: str, quantity: Decimal) -> None:

@@ -110,9 +110,10 @@ class PositionDiffers:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """The exchange was asked for orders of this trade still open: these (none: it is clean)."""
+    """The exchange was asked what is left: its open orders, and signed positions by symbol (flat ones may be absent)."""
 
     leftovers: tuple[OrderState, ...]
+    positions: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 Event = (
@@ -172,7 +173,7 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """List the open orders of this trade on these symbols; the answer is Swept."""
+    """Read the open orders of this trade and the positions on these symbols; the answer is Swept."""
 
     symbols: tuple[str, ...]
 

@@ -5,11 +5,12 @@ protected. A request of the last life may still be on its way and arrive later: 
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 
 from app.domain.orders import Fill, LimitOrder, MarketOrder, Order, OrderKind, OrderState, StopOrder, TimeInForce, Trigger
 from app.domain.plan import OrderName, Plan, Purpose
-from app.domain.trade.messages import Instant
+from app.domain.trade.messages import Failure, Instant
 from app.domain.trade.state import Leg, Trade, Window, new_trade, record_of, tighter
 
 ATTEMPTS_PER_LIFE = 100
@@ -30,6 +31,7 @@ def order_from_state(state: OrderState) -> Order:
 def recover(
     plan: Plan,
     orders: Iterable[OrderState],
+    remembered: Iterable[OrderState],
     fills: Iterable[Fill],
     said: frozenset[str],
     stop: Decimal | None,
@@ -37,7 +39,8 @@ def recover(
     lives: int,
     now: Instant,
 ) -> Trade:
-    """The trade as the exchange knows it. ``lives`` counts the restarts it has been through, this one included; ``said``,
+    """The trade as the exchange knows it. ``remembered`` are the journal's order states: one the exchange does not list keeps
+    what it executed and is asked for. ``lives`` counts the restarts it has been through, this one included; ``said``,
     ``stop`` (the level last decided) and ``exit_reason`` come from the journal. The caller then steps it with a Tick, and
     everything missing follows."""
     trade = new_trade(plan)
@@ -48,6 +51,12 @@ def recover(
         name = OrderName.parse(state.client_id)
         if name is not None and name.trade_id == plan.trade_id:
             trade.orders[state.client_id] = record_of(state, name, order_from_state(state), now)
+    for state in remembered:
+        name = OrderName.parse(state.client_id)
+        if name is not None and state.client_id not in trade.orders:
+            record = record_of(state, name, order_from_state(state), now)
+            is_known = record.is_over
+            trade.orders[state.client_id] = record if is_known else replace(record, status=None, failure=Failure.UNKNOWN)
     _take_fills(trade, fills)
     trade.trailed = "trailed" in said
     trade.stop = tighter(plan.side, trade.stop, stop or trade.stop)

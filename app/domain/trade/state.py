@@ -81,7 +81,8 @@ class Leg:
     retired: bool = False  # never enters again
     exiting: bool = False  # this leg alone is being closed at market
     foreign: Decimal = ZERO  # closed by somebody else
-    unexplained: Decimal = ZERO  # of that, what only the position shows: its fills may still come
+    added: Decimal = ZERO  # bought on top of ours by somebody else: theirs to protect
+    unexplained: Decimal = ZERO  # of ``foreign``, what only the position shows: its fills may still come
     uncovered_since: float | None = None
     escalated: bool = False
 
@@ -112,6 +113,9 @@ class Trade:
     exit_reason: str = ""
     finish_from: float = 0.0  # monotonic; until then something sent may still be on its way and arrive
     sweep_pending: bool = False
+    sweep_from: float = 0.0  # monotonic; not before then
+    flat: bool = False  # the exchange has confirmed it, so that stops may go
+    held_since: float | None = None  # it holds what we do not know of
     clean: bool = False
     closed: bool = False
     said: frozenset[str] = frozenset()
