@@ -60,6 +60,8 @@ def api_request(number: str, method: str, **params: Any) -> dict[str, Any]:
 
 def move(simulator: RunningSimulator, price: str, *, symbol: str = "BTCUSDT", volume: str = "50", ms: int = 1_000) -> None:
     """The market goes to ``price`` within ``ms`` of exchange time, and everybody is told."""
-    simulator.venue.apply([Tick(symbol, Decimal(price), Decimal(volume))], simulator.venue.now_ms + ms)
+    tick = Tick(symbol, Decimal(price), Decimal(volume))
+    simulator.venue.apply([tick], simulator.venue.now_ms + ms)
     simulator.runtime.publish()
+    simulator.runtime.feed.step([tick], simulator.venue.now_ms)
     simulator.runtime.feed.flush()
