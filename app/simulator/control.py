@@ -20,6 +20,7 @@ from app.simulator.venue_types import VenueError
 from app.simulator.wire import order_json, plain
 
 MAX_SPEED = 5_000.0
+_MAX_PREMIUM_PERCENT = 20
 
 
 class Control:
@@ -38,6 +39,7 @@ class Control:
         app.router.add_post("/simulator/delay", self.delay)
         app.router.add_post("/simulator/trade", self.trade)
         app.router.add_post("/simulator/adl", self.deleverage)
+        app.router.add_post("/simulator/premium", self.premium)
         app.router.add_post("/simulator/script", self.script)
         app.router.add_post("/simulator/drop-streams", self.drop_streams)
         app.router.add_post("/simulator/expire-listen-key", self.expire_listen_key)
@@ -104,6 +106,16 @@ class Control:
         order = self._runtime.venue.auto_deleverage(params.symbol, params.required_decimal("quantity"))
         self._runtime.publish()
         return _json(order_json(order))
+
+    async def premium(self, request: web.Request) -> web.Response:
+        """``{"symbol", "percent"}``: how far the mark price lies above the last price from now on; negative, below."""
+        params = Params({name: str(value) for name, value in (await _body(request)).items()})
+        percent = params.required_decimal("percent")
+        if abs(percent) > _MAX_PREMIUM_PERCENT:
+            raise VenueError(-1, f"percent: must be within ±{_MAX_PREMIUM_PERCENT}.")
+        self._runtime.venue.set_premium(params.symbol, percent / 100)
+        self._runtime.publish()
+        return await self.status(request)
 
     async def script(self, request: web.Request) -> web.Response:
         """``{"script": "3:0.4,4:-0.3"}``: BTC's course in MINUTES:PERCENT from the next full minute (synthetic tapes)."""

@@ -120,11 +120,11 @@ def book_ticker_json(quote: Quote, update_id: int) -> Json:
 
 
 def premium_json(venue: Venue, symbol: str) -> Json:
-    mark = plain(venue.mark_price(symbol))
+    mark, index = plain(venue.mark_price(symbol)), plain(venue.last_price(symbol))
     return {
         "symbol": symbol,
         "markPrice": mark,
-        "indexPrice": mark,
+        "indexPrice": index,
         "estimatedSettlePrice": mark,
         "lastFundingRate": plain(venue.funding_rate(symbol)),
         "interestRate": "0.00010000",
