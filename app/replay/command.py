@@ -8,7 +8,7 @@ from app.clock import Clock
 from app.domain.rules import TradingRules
 from app.replay.alerts import BadReplayInput, read_alerts
 from app.replay.report import Report
-from app.replay.session import Fill, replay, stream_config
+from app.replay.session import FillMode, replay, stream_config
 from app.replay.stream import history_minutes
 from app.replay.summary import report_of, show
 from app.simulator.tape import TapeError
@@ -17,9 +17,9 @@ from app.simulator.tape_recorded import RecordedTape, load_funding, load_tape
 
 def run_replay(klines: Path, alerts: Path, report_path: Path, rules: TradingRules, fill_name: str, clock: Clock) -> int:
     """Exit code: 0 when no invariant broke, else 1. Raises BadReplayInput."""
-    if fill_name not in set(Fill):
-        raise BadReplayInput(f"--fill: {fill_name!r} is not known; use {' or '.join(Fill)}")
-    fill = Fill(fill_name)
+    if fill_name not in set(FillMode):
+        raise BadReplayInput(f"--fill: {fill_name!r} is not known; use {' or '.join(FillMode)}")
+    fill = FillMode(fill_name)
     if not report_path.parent.is_dir():
         raise BadReplayInput(f"{report_path}: --report: the folder {report_path.parent} does not exist; make it first")
     console = Console(highlight=False, soft_wrap=True)
@@ -39,7 +39,7 @@ def as_text(report: Report) -> str:
     return report.model_dump_json(indent=1) + "\n"
 
 
-def play(klines: Path, alerts: Path, rules: TradingRules, fill: Fill) -> Report:
+def play(klines: Path, alerts: Path, rules: TradingRules, fill: FillMode) -> Report:
     """Raises BadReplayInput."""
     try:
         tape = _tape(klines, rules)
@@ -51,7 +51,11 @@ def play(klines: Path, alerts: Path, rules: TradingRules, fill: Fill) -> Report:
 
 
 def _tape(klines: Path, rules: TradingRules) -> RecordedTape:
-    tape = load_tape(klines, history_minutes(stream_config(rules)))
+    try:
+        config = stream_config(rules)
+    except ValueError as error:
+        raise BadReplayInput(f"setting rules.timeframe_min: {error}") from None
+    tape = load_tape(klines, history_minutes(config))
     for symbol in rules.symbols:
         if symbol not in tape.symbols:
             raise BadReplayInput(f"{klines}: no candles of {symbol}, which the rules trade; expected {symbol}-1m-….csv.gz")

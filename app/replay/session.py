@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -23,7 +23,7 @@ from app.simulator.venue import Venue
 from app.simulator.venue_state import FundingRates, VenueConfig
 from app.simulator.virtual_time import VirtualClock, VirtualTimeLoop, run_virtual
 from app.storage.audit import audit_trade
-from app.storage.in_memory import JournalStore
+from app.storage.in_memory import InMemoryJournal, JournalStore
 from app.storage.port import AlertRecord, StoredTrade
 from app.stream.config import StreamConfig
 from app.trader.config import TraderConfig
@@ -35,7 +35,7 @@ RARELY_S = 3_600.0
 FOR_EVER_S = 1e9
 
 
-class Fill(StrEnum):
+class FillMode(StrEnum):
     BOOK = "book"  # the simulator's: spread, depth, partial fills, latency
     BAR = "bar"
 
@@ -78,7 +78,7 @@ def _patient_config(rules: TradingRules) -> TraderConfig:
     )
 
 
-def replay(tape: Tape, funding: FundingRates, alerts: Sequence[TimedAlert], rules: TradingRules, fill: Fill) -> Outcome:
+def replay(tape: Tape, funding: FundingRates, alerts: Sequence[TimedAlert], rules: TradingRules, fill: FillMode) -> Outcome:
     """Play the tape from its start to its end."""
     loop = VirtualTimeLoop()
     session = _Session(loop, tape, funding, alerts, rules, fill)
@@ -93,9 +93,9 @@ class _Session:
         funding: FundingRates,
         alerts: Sequence[TimedAlert],
         rules: TradingRules,
-        fill: Fill,
+        fill: FillMode,
     ) -> None:
-        is_bar = fill is Fill.BAR
+        is_bar = fill is FillMode.BAR
         self._end_ms = (tape.end_ms or tape.start_ms) - 1
         self._start_ms = tape.start_ms
         self._alerts = deque(alerts)
@@ -120,6 +120,7 @@ class _Session:
             clock,
         )
         self._delivered: list[Delivered] = []
+        self._known: set[str] = set()
 
     async def run(self) -> Outcome:
         await self._market.open()
@@ -181,8 +182,8 @@ class _Session:
         await self._happen()
         envelope = envelope_for(parsed, alert.body, alert.at_ms, self._clock.monotonic())
         first = await InMemoryInbox(self._server).put(envelope)
-        known = {each.alert_id for each in self._delivered}
-        repeats = first or (envelope.alert_id if envelope.alert_id in known else "")
+        repeats = first or (envelope.alert_id if envelope.alert_id in self._known else "")
+        self._known.add(envelope.alert_id)
         return Delivered(alert, envelope.alert_id, repeats=repeats)
 
     async def _outcome(self) -> Outcome:
@@ -190,9 +191,29 @@ class _Session:
         for alert_id in self._store.alerts:
             if (record := await self._journal.alert(alert_id)) is not None:
                 records[alert_id] = record
-        trades = [stored for trade_id in self._store.plans if (stored := await self._journal.trade(trade_id)) is not None]
+        trades = [trade for part in _by_trade(self._store) for trade in await _read(part)]
         for stored in trades:
             if stored.closed is not None:
                 self._watch.audited(stored.plan.trade_id, audit_trade(stored, (), {}))
         balance = self._venue.account().wallet_balance
         return Outcome(self._delivered, records, trades, self._watch, balance, self._market.steps)
+
+
+def _by_trade(store: JournalStore) -> Iterable[JournalStore]:
+    """A store for each trade, in their order: reading one looks through everything, and a month of all of them is long."""
+    parts = {trade_id: JournalStore(plans={trade_id: plan}) for trade_id, plan in store.plans.items()}
+    for owner, text in store.notes:
+        if owner in parts:
+            parts[owner].notes.append((owner, text))
+    for (owner, client_id), text in store.orders.items():
+        parts[owner].orders[owner, client_id] = text
+    for key, (owner, text) in store.fills.items():
+        parts[owner].fills[key] = (owner, text)
+    for owner, text in store.closings.items():
+        parts[owner].closings[owner] = text
+    return parts.values()
+
+
+async def _read(part: JournalStore) -> list[StoredTrade]:
+    journal = InMemoryJournal(part)
+    return [stored for trade_id in part.plans if (stored := await journal.trade(trade_id)) is not None]

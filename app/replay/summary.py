@@ -21,7 +21,7 @@ from app.replay.report import (
     TradeReport,
     Verdict,
 )
-from app.replay.session import Delivered, Fill, Outcome
+from app.replay.session import Delivered, FillMode, Outcome
 from app.replay.trade_report import trade_report
 from app.simulator.tape import Tape
 from app.simulator.venue_state import VenueConfig
@@ -29,7 +29,7 @@ from app.simulator.venue_state import VenueConfig
 ZERO = Decimal(0)
 
 
-def report_of(outcome: Outcome, tape: Tape, rules: TradingRules, fill: Fill) -> Report:
+def report_of(outcome: Outcome, tape: Tape, rules: TradingRules, fill: FillMode) -> Report:
     lines = {d.alert_id: d.alert.line for d in reversed(outcome.delivered) if d.alert_id and not d.repeats}
     trades = tuple(
         trade_report(stored, _signal(outcome, stored.plan.alert_id), lines.get(stored.plan.alert_id)) for stored in outcome.trades

@@ -20,7 +20,7 @@ from app.replay.report import (
 )
 from app.storage.port import Note, StoredTrade, TradeClosed
 
-_R_PLACES = Decimal("0.000001")
+_R_PLACES, _MONEY_PLACES = Decimal("0.000001"), Decimal("0.00000001")
 _NAMED_EXITS = {
     Purpose.TARGET_1: "target_1",
     Purpose.TARGET_2: "target_2",
@@ -184,8 +184,8 @@ def _account(closed: TradeClosed) -> AccountReport:
     return AccountReport(
         closed_ms=closed.exchange_ms,
         reason=closed.reason,
-        average_entry=None if average is None else Decimal(average),
-        r_unit=closed.r_unit,
+        average_entry=None if average is None else Decimal(average).quantize(_MONEY_PLACES),
+        r_unit=closed.r_unit.quantize(_MONEY_PLACES),
         gross=closed.gross,
         fees=closed.fees,
         funding=closed.funding,

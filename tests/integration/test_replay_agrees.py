@@ -25,7 +25,7 @@ from app.domain.rules import EntryRules, EntryStyle, TradingRules
 from app.local.processes import ProcessFailed
 from app.replay.command import play
 from app.replay.report import Report, TradeReport
-from app.replay.session import Fill
+from app.replay.session import FillMode
 from app.replay.trade_report import trade_report
 from app.simulator.tape_recorded import RecordedTape, load_tape
 
@@ -120,7 +120,7 @@ async def day(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
                 raise
     rules = TradingRules(entry=EntryRules(style=EntryStyle.IOC))
     alerts = write_alerts(folder / "alerts.jsonl", sent)
-    pair.report = await asyncio.to_thread(play, klines, alerts, rules, Fill.BOOK)  # it has an event loop of its own
+    pair.report = await asyncio.to_thread(play, klines, alerts, rules, FillMode.BOOK)  # it has an event loop of its own
     yield pair
 
 
