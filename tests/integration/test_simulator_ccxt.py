@@ -11,7 +11,15 @@ from typing import Any
 import ccxt.async_support as rest_ccxt
 import ccxt.pro as pro_ccxt
 import pytest
-from ccxt.base.errors import AuthenticationError, BadSymbol, InvalidNonce, InvalidOrder, OperationRejected, OrderNotFound
+from ccxt.base.errors import (
+    AuthenticationError,
+    BadSymbol,
+    ExchangeError,
+    InvalidNonce,
+    InvalidOrder,
+    OperationRejected,
+    OrderNotFound,
+)
 from shared import shared_path
 
 from app.simulator.server import RunningSimulator, running_simulator
@@ -315,3 +323,80 @@ async def test_a_recorded_day_is_served_as_it_was() -> None:
         assert prices == pytest.approx([float(row[name]) for name in ("open", "high", "low", "close")], abs=0.0051)
         assert volume == float(row["volume"])
     assert funding["fundingRate"] != 0.0001
+
+
+async def test_batches_and_every_kind_of_order(exchange: Any, simulator: RunningSimulator) -> None:
+    orders = [
+        {"symbol": BTC, "type": "limit", "side": "buy", "amount": 0.01, "price": price, "params": {"postOnly": True}}
+        for price in (84_000, 83_900)
+    ]
+    placed = await exchange.create_orders(orders)
+    cancelled = await exchange.cancel_orders([order["id"] for order in placed], BTC)
+    assert [order["status"] for order in placed] == ["open", "open"]
+    assert [order["status"] for order in cancelled] == ["canceled", "canceled"]
+
+    whole = await exchange.create_order(BTC, "limit", "buy", 0.1, 85_100, {"timeInForce": "FOK"})
+    matched = await exchange.create_order(BTC, "limit", "buy", 0.01, None, {"timeInForce": "GTC", "priceMatch": "QUEUE_5"})
+    trailing = await exchange.create_order(
+        BTC, "market", "sell", 0.1, None, {"trailingPercent": 1, "trailingTriggerPrice": 85_500, "reduceOnly": True}
+    )
+    stop_limit = await exchange.create_order(BTC, "limit", "sell", 0.05, 83_900, {"stopLossPrice": 84_000, "reduceOnly": True})
+    assert (whole["status"], matched["status"]) == ("closed", "open")
+    assert matched["price"] < 85_000
+    with pytest.raises(ExchangeError, match="-5021"):
+        await exchange.create_order(BTC, "limit", "buy", 0.1, 84_000, {"timeInForce": "FOK"})
+    for price in ("86000", "85100"):
+        move(simulator, price)
+
+    followed = await exchange.fetch_order(trailing["id"], BTC, {"trigger": True})
+    assert followed["info"]["algoStatus"] == "FINISHED"
+    assert float(followed["info"]["actualPrice"]) == pytest.approx(85_140, abs=0.2)
+    waiting = await exchange.fetch_open_orders(BTC, params={"trigger": True})
+    assert [order["id"] for order in waiting] == [stop_limit["id"]]
+    await exchange.cancel_all_orders(BTC, {"trigger": True})
+    assert await exchange.fetch_open_orders(BTC, params={"trigger": True}) == []
+
+
+async def test_the_order_book_is_kept_by_stream(pro: Any, simulator: RunningSimulator) -> None:
+    watching = asyncio.create_task(pro.watch_order_book(BTC))
+    await until(lambda: bool(simulator.runtime.subscriptions.by_stream))
+    async with asyncio.timeout(10):
+        step = 0
+        while not watching.done():  # it takes a snapshot and joins the stream to it
+            step += 1
+            move(simulator, str(85_000 + step % 7))
+            await asyncio.sleep(0)
+    await watching
+    for price in ("85030", "84990", "85010.5"):
+        move(simulator, price)
+    await until(lambda: pro.orderbooks[BTC]["bids"][0][0] == 85_010.5)
+
+    bids, asks = simulator.venue.depth("BTCUSDT", 100)
+    kept = pro.orderbooks[BTC]
+    assert [tuple(row[:2]) for row in kept["bids"]] == [(float(price), float(quantity)) for price, quantity in bids]
+    assert [tuple(row[:2]) for row in kept["asks"]] == [(float(price), float(quantity)) for price, quantity in asks]
+
+
+async def test_pro_goes_through_a_full_order_life(pro: Any, simulator: RunningSimulator) -> None:
+    watching = asyncio.create_task(pro.watch_orders(BTC))
+    await until(lambda: len(simulator.runtime.private.connections) == 1)
+    await pro.set_margin_mode("isolated", BTC)
+    await pro.set_leverage(10, BTC)
+    maker = await pro.create_order_ws(BTC, "limit", "buy", 0.05, 84_900, {"timeInForce": "GTX"})
+    amended = await pro.edit_order_ws(maker["id"], BTC, "limit", "buy", 0.05, 84_950)
+    move(simulator, "84940")
+    taker = await pro.create_order_ws(BTC, "limit", "buy", 0.05, 85_000, {"timeInForce": "IOC"})
+    stop = await pro.create_order_ws(BTC, "market", "sell", 0.1, None, {"triggerPrice": "84600.0", "reduceOnly": True})
+    target = await pro.create_order_ws(BTC, "limit", "sell", 0.04, 85_200, {"reduceOnly": True})
+    await pro.cancel_order_ws(target["id"], BTC)
+    move(simulator, "84500")
+
+    async with asyncio.timeout(10):
+        seen = await watching
+        while not any(order["id"] == maker["id"] and order["status"] == "closed" for order in pro.orders):
+            seen = await pro.watch_orders(BTC)
+    assert seen
+    assert (amended["price"], taker["status"], taker["filled"]) == (84_950, "closed", 0.05)
+    done = await pro.fetch_order(stop["id"], BTC, {"trigger": True})
+    assert done["info"]["algoStatus"] == "FINISHED"
+    assert await pro.fetch_positions([BTC]) == []
