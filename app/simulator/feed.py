@@ -8,6 +8,7 @@ from app.domain.market import MINUTE_MS
 from app.simulator.feed_depth import DepthFeed
 from app.simulator.streams import Subscriptions
 from app.simulator.tape import Candle, Tape, bar_at
+from app.simulator.tape_live import LiveTape
 from app.simulator.venue import Tick, Venue
 from app.simulator.venue_types import PlainOrder
 from app.simulator.wire import Json, plain, rounded
@@ -45,10 +46,11 @@ class Feed:
     def step(self, ticks: Sequence[Tick], at_ms: int) -> None:
         for tick in ticks:
             self._traded[tick.symbol] = self._traded.get(tick.symbol, Decimal(0)) + tick.volume
-        if at_ms % MINUTE_MS == 0:
-            self._close_klines(at_ms)
+        if at_ms % MINUTE_MS == 0 and not isinstance(self._tape, LiveTape):
+            self.close_minute(at_ms)
 
-    def _close_klines(self, at_ms: int) -> None:
+    def close_minute(self, at_ms: int) -> None:
+        """Tell of the bars that end at ``at_ms``; a live minute is known to be whole only later."""
         for symbol in self._venue.symbols:
             for interval, length in INTERVALS_MS.items():
                 if at_ms % length == 0:

@@ -22,6 +22,7 @@ from app.simulator.private_stream import PrivateStream
 from app.simulator.sockets import BINANCE_SOCKETS, SocketRules
 from app.simulator.streams import Subscriptions
 from app.simulator.tape import Tape, step_times, ticks
+from app.simulator.tape_live import LiveTape
 from app.simulator.venue import Venue
 from app.simulator.venue_types import OrderUpdate
 from app.simulator.wire_market import DayStatistics
@@ -147,6 +148,9 @@ class Runtime:
             before = now
             self.gate.tick()
             self.publish()
+            if isinstance(self.tape, LiveTape):
+                self._follow(self.tape)
+                continue
             if self._holds:
                 owed_ms = 0.0
                 continue
@@ -154,6 +158,20 @@ class Runtime:
             owed_ms -= int(owed_ms)
             self._play(target)
             self.private.expire_if_due(self.venue.now_ms)
+
+    def _follow(self, market: LiveTape) -> None:
+        """Meet every live trade at its price, then let time pass to now."""
+        for trade in market.take_trades():
+            self.venue.apply([trade.tick], max(trade.time_ms, self.venue.now_ms))
+            self.feed.step([trade.tick], trade.time_ms)
+        for symbol, premium in market.premiums.items():
+            self.venue.set_premium(symbol, premium)
+        self.venue.advance(max(market.now_ms(), self.venue.now_ms))
+        for minute_ms in market.take_closed():
+            self.feed.close_minute(minute_ms)
+        self.publish()
+        self.feed.flush()
+        self.private.expire_if_due(self.venue.now_ms)
 
     def _play(self, target_ms: int) -> None:
         """Step towards ``target_ms``. Fast time stops short at a private event, and where the steps take too long."""

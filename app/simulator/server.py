@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -18,6 +18,7 @@ from app.simulator.auth import Credentials
 from app.simulator.control import Control, loopback_only
 from app.simulator.faults import FaultError, FaultPlan, parse_toml
 from app.simulator.limits import BINANCE_LIMITS, RequestLimits
+from app.simulator.live import BINANCE_REST, BINANCE_STREAM, LiveAddresses, LiveError, LiveMarket
 from app.simulator.rest import Rest
 from app.simulator.routes import OPERATION_NAMES
 from app.simulator.runtime import Runtime
@@ -134,12 +135,41 @@ async def running_simulator(
         yield running
 
 
-async def _serve_until_stopped(runtime: Runtime, credentials: Credentials, port: int) -> None:
+@asynccontextmanager
+async def running_live(
+    addresses: LiveAddresses,
+    config: VenueConfig | None = None,
+    *,
+    credentials: Credentials | None = None,
+    port: int = 0,
+    history_minutes: int = 6_000,
+    delay_ms: float = 0.0,
+    limits: RequestLimits = BINANCE_LIMITS,
+    faults: FaultPlan | None = None,
+    report: Callable[[str], None] = lambda _line: None,
+) -> AsyncIterator[RunningSimulator]:
+    """Paper trading on the live market. Raises LiveError when it cannot be had, OSError when the port is taken."""
+    clock = SystemClock()
+    market = LiveMarket(addresses, clock)
+    tape = await market.load(history_minutes)
+    runtime = build_runtime(tape, clock, config, tape.funding, delay_ms=delay_ms, limits=limits, faults=faults)
+    async with serving(runtime, credentials or Credentials("paper", "paper"), port) as running:
+        following = asyncio.create_task(market.follow(tape, report))
+        try:
+            yield running
+        finally:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+
+
+async def _until_stopped(simulator: AbstractAsyncContextManager[RunningSimulator]) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    async with serving(runtime, credentials, port) as running:
+    async with simulator as running:
+        runtime = running.runtime
         typer.echo(f"simulator ready on {running.base_url}, exchange time {runtime.venue.now_ms}, ×{runtime.speed:g}")
         await stopped.wait()
 
@@ -194,18 +224,40 @@ def simulator_command(
     reduce_only_policy: Annotated[
         ReduceOnlyPolicy, typer.Option(help="How reduce-only stops behave beside resting reduce-only orders.")
     ] = ReduceOnlyPolicy.PRIORITY,
+    live: Annotated[
+        bool, typer.Option("--live", help="Binance's public streams as the market: paper trading, in real time.")
+    ] = False,
+    live_rest: Annotated[str, typer.Option(help="Where --live asks for history.")] = BINANCE_REST,
+    live_stream: Annotated[str, typer.Option(help="Where --live listens.")] = BINANCE_STREAM,
     faults: Annotated[Path | None, typer.Option(help="A fault plan in TOML: what goes wrong, where and when.")] = None,
 ) -> None:
     """Binance USD-M Futures in a box: any Binance client trades against it by its base URLs alone."""
-    clock = SystemClock()
+    clock, credentials = SystemClock(), Credentials(api_key, api_secret)
     try:
-        tape, funding = _tape(klines, synthetic, script, history_minutes, clock)
         config = VenueConfig(balance=_positive(balance, "--balance"), reduce_only_policy=reduce_only_policy)
-        plan = _faults(faults)
-        limits = BINANCE_LIMITS.times(limits_factor)
-        runtime = build_runtime(tape, clock, config, funding, speed=speed, delay_ms=delay_ms, limits=limits, faults=plan)
-        asyncio.run(_serve_until_stopped(runtime, Credentials(api_key, api_secret), port))
-    except (TapeError, FaultError, VenueError) as error:
+        plan, limits = _faults(faults), BINANCE_LIMITS.times(limits_factor)
+        if live:
+            if klines is not None or synthetic is not None or script or speed != 1:
+                raise TapeError(
+                    "--live: runs in real time on the live market; leave --klines, --synthetic, --script and --speed away"
+                )
+            simulator = running_live(
+                LiveAddresses(live_rest.rstrip("/"), live_stream.rstrip("/")),
+                config,
+                credentials=credentials,
+                port=port,
+                history_minutes=history_minutes,
+                delay_ms=delay_ms,
+                limits=limits,
+                faults=plan,
+                report=lambda line: typer.echo(f"simulator: {line}", err=True),
+            )
+        else:
+            tape, funding = _tape(klines, synthetic, script, history_minutes, clock)
+            runtime = build_runtime(tape, clock, config, funding, speed=speed, delay_ms=delay_ms, limits=limits, faults=plan)
+            simulator = serving(runtime, credentials, port)
+        asyncio.run(_until_stopped(simulator))
+    except (TapeError, LiveError, FaultError, VenueError) as error:
         typer.echo(f"simulator: {error}", err=True)
         raise typer.Exit(2) from None
     except OSError as error:
