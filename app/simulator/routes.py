@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.simulator import operations as ops
+from app.simulator import operations_account as account
 from app.simulator import operations_algo as algo
 from app.simulator import operations_batch as batch
 from app.simulator.limits import BATCH, ORDER, Cost
@@ -51,26 +52,26 @@ SIGNED: dict[tuple[str, str], Signed] = {
     ("DELETE", "/fapi/v1/algoOpenOrders"): _order(algo.cancel_all_algos, _CANCEL),
     ("GET", "/fapi/v1/openAlgoOrders"): Signed(algo.open_algos, by_symbol(1, 40)),
     ("GET", "/fapi/v1/allAlgoOrders"): Signed(algo.all_algos, Cost(5)),
-    ("GET", "/fapi/v2/account"): Signed(ops.account, Cost(5)),
-    ("GET", "/fapi/v3/account"): Signed(ops.account, Cost(5)),
-    ("GET", "/fapi/v2/balance"): Signed(ops.balances, Cost(5)),
-    ("GET", "/fapi/v3/balance"): Signed(ops.balances, Cost(5)),
-    ("GET", "/fapi/v2/positionRisk"): Signed(ops.all_positions, Cost(5)),
-    ("GET", "/fapi/v3/positionRisk"): Signed(ops.position_risk, Cost(5)),
-    ("POST", "/fapi/v1/leverage"): Signed(ops.set_leverage),
-    ("GET", "/fapi/v1/leverageBracket"): Signed(ops.leverage_brackets),
-    ("POST", "/fapi/v1/marginType"): Signed(ops.set_margin_type),
-    ("POST", "/fapi/v1/positionMargin"): Signed(ops.adjust_margin),
-    ("GET", "/fapi/v1/adlQuantile"): Signed(ops.adl_quantile, Cost(5)),
-    ("GET", "/fapi/v1/forceOrders"): Signed(ops.forced_orders, by_symbol(20, 50)),
-    ("GET", "/fapi/v1/positionSide/dual"): Signed(ops.position_mode, Cost(30)),
-    ("POST", "/fapi/v1/positionSide/dual"): Signed(ops.set_position_mode),
-    ("GET", "/fapi/v1/multiAssetsMargin"): Signed(ops.multi_assets, Cost(30)),
-    ("POST", "/fapi/v1/multiAssetsMargin"): Signed(ops.set_multi_assets),
-    ("GET", "/fapi/v1/symbolConfig"): Signed(ops.symbol_config, Cost(5)),
-    ("GET", "/fapi/v1/accountConfig"): Signed(ops.account_config, Cost(5)),
-    ("GET", "/fapi/v1/commissionRate"): Signed(ops.commission_rate, Cost(20)),
-    ("GET", "/fapi/v1/income"): Signed(ops.income, Cost(30)),
+    ("GET", "/fapi/v2/account"): Signed(account.account, Cost(5)),
+    ("GET", "/fapi/v3/account"): Signed(account.account, Cost(5)),
+    ("GET", "/fapi/v2/balance"): Signed(account.balances, Cost(5)),
+    ("GET", "/fapi/v3/balance"): Signed(account.balances, Cost(5)),
+    ("GET", "/fapi/v2/positionRisk"): Signed(account.all_positions, Cost(5)),
+    ("GET", "/fapi/v3/positionRisk"): Signed(account.position_risk, Cost(5)),
+    ("POST", "/fapi/v1/leverage"): Signed(account.set_leverage),
+    ("GET", "/fapi/v1/leverageBracket"): Signed(account.leverage_brackets),
+    ("POST", "/fapi/v1/marginType"): Signed(account.set_margin_type),
+    ("POST", "/fapi/v1/positionMargin"): Signed(account.adjust_margin),
+    ("GET", "/fapi/v1/adlQuantile"): Signed(account.adl_quantile, Cost(5)),
+    ("GET", "/fapi/v1/forceOrders"): Signed(account.forced_orders, by_symbol(20, 50)),
+    ("GET", "/fapi/v1/positionSide/dual"): Signed(account.position_mode, Cost(30)),
+    ("POST", "/fapi/v1/positionSide/dual"): Signed(account.set_position_mode),
+    ("GET", "/fapi/v1/multiAssetsMargin"): Signed(account.multi_assets, Cost(30)),
+    ("POST", "/fapi/v1/multiAssetsMargin"): Signed(account.set_multi_assets),
+    ("GET", "/fapi/v1/symbolConfig"): Signed(account.symbol_config, Cost(5)),
+    ("GET", "/fapi/v1/accountConfig"): Signed(account.account_config, Cost(5)),
+    ("GET", "/fapi/v1/commissionRate"): Signed(account.commission_rate, Cost(20)),
+    ("GET", "/fapi/v1/income"): Signed(account.income, Cost(30)),
 }
 
 METHODS: dict[str, Signed] = {
@@ -81,12 +82,12 @@ METHODS: dict[str, Signed] = {
     "order.status": Signed(ops.query_order),
     "algoOrder.place": _order(algo.place_algo),
     "algoOrder.cancel": _order(algo.cancel_algo, _CANCEL),
-    "account.status": Signed(ops.account, Cost(5)),
-    "v2/account.status": Signed(ops.account, Cost(5)),
-    "account.balance": Signed(ops.balances, Cost(5)),
-    "v2/account.balance": Signed(ops.balances, Cost(5)),
-    "account.position": Signed(ops.all_positions, Cost(5)),
-    "v2/account.position": Signed(ops.position_risk, Cost(5)),
+    "account.status": Signed(account.account, Cost(5)),
+    "v2/account.status": Signed(account.account, Cost(5)),
+    "account.balance": Signed(account.balances, Cost(5)),
+    "v2/account.balance": Signed(account.balances, Cost(5)),
+    "account.position": Signed(account.all_positions, Cost(5)),
+    "v2/account.position": Signed(account.position_risk, Cost(5)),
 }
 
 _PUBLIC_NAMES = (
