@@ -3,7 +3,8 @@
 How closely it steps follows from what can happen. With nothing at the exchange and no trade under way it jumps from minute to
 minute. Else it visits every waypoint of every candle, and goes in steps in which no order price, trigger or liquidation lies,
 the longest first; whatever is met is met in one of the shortest, so that the trader hears of it no later than that. For a
-moment after an order or an execution the steps are as small as those of a real market stream.
+moment after an order or an execution the steps are as small as those of a real market stream. Between waypoints prices move
+in straight lines, so longer steps leave nothing out but quotes that would change nothing.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ from app.replay.stream import TapeStream
 from app.simulator.tape import WAYPOINTS_MS, Tape, step_times, ticks
 from app.simulator.venue import Tick, Venue
 
-STEPS_MS = (5_000, 1_000, 250)
+STEPS_MS = (20_000, 5_000, 1_000, 250)
+FINE_STEP_MS = 1_000
 BUSY_STEP_MS = 100
 GRAIN_MS = 50
 BUSY_MS = 1_000  # so long after an order or an execution; longer than a post-only entry waits
@@ -47,8 +49,8 @@ class TapeMarket:
     def _is_busy(self) -> bool:
         return self._clock.wall_ms() < self._busy_until_ms
 
-    def next_step_ms(self, *, live: bool) -> int:
-        """When to move on; ``live`` while a trade is under way."""
+    def next_step_ms(self, *, live: bool, finely: bool) -> int:
+        """When to move on; ``live`` while a trade is under way, ``finely`` while one decides by prices at which nothing rests."""
         now = self._clock.wall_ms()
         minute = now - now % MINUTE_MS
         waypoint = _next_waypoint(now)
@@ -58,7 +60,7 @@ class TapeMarket:
             return minute + MINUTE_MS
         if self._is_busy:
             return min(now + BUSY_STEP_MS, waypoint)
-        for step_ms in STEPS_MS[:-1]:
+        for step_ms in (FINE_STEP_MS,) if finely else STEPS_MS[:-1]:
             to_ms = min(now + step_ms, waypoint)
             if not self._venue.meets(self._ticks(now, to_ms)):
                 return to_ms

@@ -8,8 +8,10 @@ from decimal import Decimal
 from enum import StrEnum
 
 from app.bus.in_memory import InMemoryInbox, InMemoryLease, InMemoryMarketBus, InMemoryServer
+from app.domain.plan import Purpose
 from app.domain.rules import TradingRules
 from app.domain.signal import parse_alert
+from app.domain.trade.state import Trade
 from app.domain.verdict import Refusal
 from app.gateway.webhook import envelope_for
 from app.replay.alerts import TimedAlert
@@ -144,7 +146,8 @@ class _Session:
 
     async def _play(self) -> None:
         while (now := self._clock.wall_ms()) < self._end_ms:
-            at_ms = self._market.next_step_ms(live=bool(self._trader.desk.trades))
+            trades = [live.trade for live in self._trader.desk.trades.values()]
+            at_ms = self._market.next_step_ms(live=bool(trades), finely=any(map(_decides_by_price, trades)))
             if self._alerts:
                 at_ms = min(at_ms, max(now, self._alerts[0].at_ms))
             self._watch.time_passes()
@@ -197,6 +200,14 @@ class _Session:
                 self._watch.audited(stored.plan.trade_id, audit_trade(stored, (), {}))
         balance = self._venue.account().wallet_balance
         return Outcome(self._delivered, records, trades, self._watch, balance, self._market.steps)
+
+
+def _decides_by_price(trade: Trade) -> bool:
+    """It looks at quotes for its first target (too small a part to rest), or for the last at the time limit."""
+    if trade.plan.rules.exits.hold_past_second_target:
+        return True
+    entered = trade.average_entry is not None and not trade.first_target_hit
+    return entered and not trade.records(trade.main, Purpose.TARGET_1)
 
 
 def _by_trade(store: JournalStore) -> Iterable[JournalStore]:

@@ -23,7 +23,7 @@ class TapeStream:
         self._tape = tape
         self._readings = {symbol: SymbolReadings(config) for symbol in config.symbols}
         self._betas = BetaBook(config)
-        self._closed_until_ms = 0
+        self._closed_until_ms = tape.start_ms
 
     def warm_up(self, now_ms: int) -> list[MarketMessage]:
         """Take the history before ``now_ms``; what is known then."""

@@ -166,6 +166,19 @@ def test_invariants_were_looked_at_and_held(case: Case) -> None:
         assert invariant.breaches == ()
 
 
+def test_longer_steps_leave_nothing_out(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.replay.market.STEPS_MS", (1_000, 250))
+    finer = play(case.klines, case.alerts, TradingRules(), FillMode.BOOK)
+    assert finer.totals == case.report.totals
+    for one, other in zip(finer.trades, case.report.trades, strict=True):
+        assert (one.entries, one.plan, one.account and one.account.reason) == (
+            other.entries,
+            other.plan,
+            other.account and other.account.reason,
+        )
+        assert [leave.reason for leave in one.exits] == [leave.reason for leave in other.exits]
+
+
 def test_the_report_reads_back_by_its_schema(case: Case) -> None:
     text = as_text(case.report)
     assert Report.model_validate_json(text) == case.report
