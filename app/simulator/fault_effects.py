@@ -112,7 +112,7 @@ class FaultGate:
                 text = "Too many requests; please use the websocket for live updates to avoid polling the API."
                 raise HttpRefusal(429, -1003, text, (rule.ms or 0) / 1000)
             case Kind.REFUSE:
-                raise VenueError(rule.code, rule.msg)
+                raise VenueError(rule.code, rule.msg) if rule.http == 400 else HttpRefusal(rule.http, rule.code, rule.msg)
             case Kind.LATE_4509 if values.get("closePosition", "").lower() == "true":
                 fills = self._venue.trades(asked.symbol)
                 if fills and self._venue.now_ms - fills[-1].time_ms < (rule.ms or 0):

@@ -31,7 +31,7 @@ class Kind(StrEnum):
     TIMEOUT = "1007-timeout"  # HTTP 408, -1007; not executed
     TIMEOUT_EXECUTED = "1007-timeout-executed"
     RATE_LIMIT = "429"  # -1003 with Retry-After of ``ms``
-    REFUSE = "refuse"  # with ``code`` and ``msg``; not executed
+    REFUSE = "refuse"  # with ``code``, ``msg`` and ``http`` status; not executed
     LATE_4509 = "late-4509"  # closePosition is refused until ``ms`` of exchange time after the symbol's last fill
     EVENT_DELAY = "event-delay"
     EVENT_DROP = "event-drop"
@@ -66,7 +66,7 @@ REQUEST_KINDS = frozenset(Kind) - EVENT_KINDS - TRIGGER_KINDS - CHANNEL_KINDS
 _NEEDS_MS = frozenset({Kind.REQUEST_DELAY, Kind.ANSWER_DELAY, Kind.EVENT_DELAY, Kind.RATE_LIMIT, Kind.LATE_4509, Kind.ALGO_LAG})
 _FIELDS = (
     "kind", "operation", "client_id", "symbol", "event", "status", "nth", "probability", "after_s", "until_s", "ms", "code",
-    "msg",
+    "msg", "http",
 )  # fmt: skip
 _EVENTS = ("ORDER_TRADE_UPDATE", "TRADE_LITE", "ACCOUNT_UPDATE", "ALGO_UPDATE", "ACCOUNT_CONFIG_UPDATE", "MARGIN_CALL")
 
@@ -97,6 +97,7 @@ class Rule:
     ms: int | None = None
     code: int = 0
     msg: str = ""
+    http: int = 400
 
     @property
     def has_place(self) -> bool:
@@ -282,6 +283,7 @@ def _rule(table: _Table, operations: frozenset[str]) -> Rule:
         ms=None if ms is None else int(ms),
         code=_code(table, kind),
         msg=table.text("msg") or ("Reduce Only reject" if kind is Kind.ALGO_REJECT else "Refused on purpose."),
+        http=_http(table, kind),
     )
     _check_together(table, rule)
     return rule
@@ -294,6 +296,15 @@ def _code(table: _Table, kind: Kind) -> int:
     if kind is not Kind.REFUSE and code:
         raise table.wrong("code", f"only a {Kind.REFUSE} carries one")
     return int(code)
+
+
+def _http(table: _Table, kind: Kind) -> int:
+    status = table.values.get("http", 400)
+    if type(status) is not int or not 400 <= status <= 599:
+        raise table.wrong("http", f"{status!r} is not an HTTP status of an error, such as 503")
+    if "http" in table.values and kind is not Kind.REFUSE:
+        raise table.wrong("http", f"only a {Kind.REFUSE} carries one")
+    return status
 
 
 def _check_together(table: _Table, rule: Rule) -> None:

@@ -109,6 +109,8 @@ def amend_order(venue: Venue, params: Params) -> Json:
         price = venue.matched_price(params.symbol, side_of(params), match)
     else:
         raise VenueError(-1106, "Parameter 'price' sent when not required.")
+    if params.flag("reduceOnly") and not venue.order(params.symbol, **order_key(params)).reduce_only:
+        raise VenueError(-5047, "The order is not reduceOnly.")
     order = venue.amend_order(
         params.symbol,
         quantity=params.required_decimal("quantity"),

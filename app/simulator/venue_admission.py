@@ -187,6 +187,8 @@ class Admission:
         """
         if close_position:
             size = self._account.holdings[request.symbol].reducible(request.side)
+            if not size:
+                raise reduce_only_rejected()
             return replace(request, quantity=size), size
         request = self.priced(request)
         market = self._state.markets[request.symbol]

@@ -121,6 +121,15 @@ async def test_the_nth_match_is_refused_with_any_code(client: Client) -> None:
     assert answers == [-4509, -4509, None]
 
 
+async def test_overload_has_its_own_status(client: Client) -> None:
+    overload = {"kind": "refuse", "operation": "place_order", "code": -1008, "msg": "Request throttled.", "http": 503}
+    await break_with(client, overload)
+
+    status, body, _ = await client.ask("POST", "order", **ENTRY)
+
+    assert (status, body) == (503, {"code": -1008, "msg": "Request throttled."})
+
+
 async def test_close_position_is_refused_for_a_while_after_a_fill(client: Client, simulator: RunningSimulator) -> None:
     await break_with(client, {"kind": "late-4509", "ms": 1500})
     await client.ask("POST", "order", **ENTRY)

@@ -102,6 +102,7 @@ async def test_duplicates_limits_of_position_and_amendments_are_refused(client: 
     assert await code("POST", "order", **LIMIT, newClientOrderId="one") == -4116
     assert await code("POST", "algoOrder", **STOP, clientAlgoId="one") == -4116
     assert await code("PUT", "order", **amendment, quantity="0.01", price="84000") == -5027
+    assert await code("PUT", "order", **amendment, quantity="0.02", price="84000", reduceOnly="true") == -5047
     assert await code("POST", "order", **MARKET | {"quantity": "5"}) == -2027
     assert await code("DELETE", "order", symbol=BTC, origClientOrderId="two") == -2011
     assert await code("GET", "order", symbol=BTC, origClientOrderId="two") == -2013

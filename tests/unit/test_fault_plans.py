@@ -48,6 +48,8 @@ def test_a_plan_reads_as_documented() -> None:
         ({"kind": "refuse"}, "fault 1: code: 0 is not one of Binance's negative numbers"),
         ({"kind": "refuse", "code": 2022}, "fault 1: code: 2022"),
         ({"kind": "503-unknown", "code": -1}, "fault 1: code: only a refuse carries one"),
+        ({"kind": "refuse", "code": -1008, "http": 200}, "fault 1: http: 200 is not an HTTP status of an error"),
+        ({"kind": "429", "ms": 1, "http": 503}, "fault 1: http: only a refuse carries one"),
         ({"kind": "request-delay"}, "fault 1: ms: request-delay needs how many milliseconds"),
         ({"kind": "request-delay", "ms": -5}, "fault 1: ms: -5 is not a number from 0"),
         ({"kind": "event-drop", "operation": "place_order"}, "fault 1: operation: event-drop does not wait for a request"),
