@@ -18,6 +18,7 @@ import aiohttp
 from exchange_worlds import binance_config
 from simulation.world import BETAS, BLOCKS, PRICES, START_MS, with_rules
 
+from app.bus.codec import decode_json
 from app.bus.in_memory import InMemoryInbox, InMemoryLease, InMemoryMarketBus, InMemoryServer
 from app.bus.port import AlertEnvelope, Inbox, MarketBus
 from app.clock import SystemClock
@@ -379,6 +380,10 @@ class ScenarioWorld(ScenarioMarket):
         reply = await self.inbox.wait_reply(alert_id, PATIENCE_S)
         assert reply is not None, f"no reply to {alert_id}\n{self.story()}"
         return reply
+
+    def beat(self) -> Mapping[str, Any]:
+        """The trader's last heartbeat."""
+        return decode_json(self.server.read("beat:trader") or b"{}")
 
     # -- what the journal says ----------------------------------------------------------------------------------------
 
