@@ -301,6 +301,7 @@ class Trader:
         self._journal.append(closed)
         while not await self._is_written():
             await self._clock.sleep(BUS_RETRY_S)
+        await self._read_account()  # the margin it held is free again for whoever comes next
         self.desk.forget(live)
         log.info("trade_closed", trade_id=live.trade_id, reason=reason, net_r=str(closed.net_r), fees=str(closed.fees))
         if not live.replied:
@@ -310,6 +311,12 @@ class Trader:
             item, taken_at = waiting
             waited_ms = round((self._clock.monotonic() - taken_at) * 1000)
             await self._handle(replace(item, age_ms=item.age_ms + waited_ms))
+
+    async def _read_account(self) -> None:
+        try:
+            self._account.read(await self._exchange.account())
+        except ExchangeError as error:
+            log.warning("account_unreadable", error=str(error))
 
     async def _is_written(self) -> bool:
         try:
@@ -376,6 +383,7 @@ class Trader:
             "feed_age_ms": None if age is None else round(age * 1000),
             "equity": None if self._account.equity is None else str(self._account.equity),
             "equity_age_ms": self._account.age_ms,
+            "journal": "" if self._journal.failed is None else str(self._journal.failed),
             "trades": list(self.desk.trades),
             "exchange_ms": self._exchange_clock.now_ms(),
         }

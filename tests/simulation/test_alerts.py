@@ -110,6 +110,19 @@ def test_the_opposite_side_closes_and_opens_only_where_told_to_reverse(reverse: 
     simulate(story, rules=with_rules(exits={"reverse_on_opposite": reverse}))
 
 
+def test_a_reversal_has_the_margin_the_closed_trade_held() -> None:
+    async def story(world: World) -> None:
+        first = await world.enters()
+        await world.clock.sleep(3)  # the account was read while the trade held nearly all of it
+        second = await world.alert(**SHORT, id="turn")
+        await world.until_said(second, "protected")
+        planned = [(await world.stored(trade_id)).plan.quantity for trade_id in (first, second)]
+        assert planned[1] > planned[0] / 2
+        await flattened(world, second)
+
+    simulate(story, rules=with_rules(exits={"reverse_on_opposite": True}, sizing={"leverage": 2}))
+
+
 def test_two_alerts_at_once_make_one_trade() -> None:
     async def story(world: World) -> None:
         await asyncio.gather(world.alert(**LONG, id="a"), world.alert(**LONG, id="b"), world.alert(**LONG, id="c"))
