@@ -145,23 +145,34 @@ ENTRY_REFUSALS: Mapping[str, RefusalText] = {
     ),
 }
 
+_ADDRESSES = ("POST alerts to /webhook; see /docs for the rest",)
+
 GATEWAY_REFUSALS: Mapping[str, RefusalText] = {
     "unauthorized": RefusalText(
-        "no valid token came with the request", ('put the token in the address (/webhook/TOKEN) or in the body: "token": "..."',)
+        "no valid token came with the request",
+        (
+            "alerts: put the token in the address (/webhook/TOKEN) or in the alert's JSON, field token",
+            "a token inside a body that is not valid JSON cannot be read",
+            "elsewhere: send the header Authorization: Bearer TOKEN",
+        ),
     ),
-    "body_too_large": RefusalText("the body is larger than allowed", ("send the alert alone",)),
+    "body_too_large": RefusalText("the body is larger than $limit bytes", ("send the alert's fields and nothing else",)),
     "body_incomplete": RefusalText("the body did not arrive in time", ("send it again",)),
     "inbox_unavailable": RefusalText(
-        "the alert could not be stored and was not taken", ("TradingView sends it again by itself",)
+        "the alert could not be stored and was not taken",
+        ("TradingView sends it again by itself; from elsewhere, send it again",),
     ),
-    "journal_unavailable": RefusalText("the journal cannot be read now", ("try again",)),
-    "trade_not_found": RefusalText("the journal has no trade or alert of that id", ("use the id the webhook answered",)),
-    "not_found": RefusalText("there is nothing at that address", ("POST alerts to /webhook; see /docs for the rest",)),
-    "method_not_allowed": RefusalText(
-        "that address does not take that method", ("POST alerts to /webhook; see /docs for the rest",)
+    "journal_unavailable": RefusalText(
+        "the journal cannot be read or written now", ("GET /health and the trader's log say why; then try again",)
     ),
+    "trade_not_found": RefusalText(
+        "the journal has no trade or alert of that id",
+        ("use the id the webhook answered; an alert shows here once the trader has taken it",),
+    ),
+    "not_found": RefusalText("there is nothing at that address", _ADDRESSES),
+    "method_not_allowed": RefusalText("that address does not take that method", _ADDRESSES),
     "http_error": RefusalText("the request cannot be served", ("see /docs for what can be asked",)),
-    "bad_request": RefusalText("a part of the request is not as expected", ("see /docs for its form",)),
+    "bad_request": RefusalText("$field is not as expected", ("see /docs for its form",)),
     "internal_error": RefusalText("the gateway failed on this request", ("its log says more",)),
 }
 

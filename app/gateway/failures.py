@@ -1,8 +1,6 @@
 """The one shape of every refusal and error: ``success, error, code, suggestions``. Paths and bodies are never echoed whole."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from string import Template
 from typing import Any
 
 import structlog
@@ -12,6 +10,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from app.domain.refusals import refuse
 from app.domain.verdict import Refusal
 
 log = structlog.get_logger(__name__)
@@ -29,57 +28,29 @@ class Failure(BaseModel):
     suggestions: list[str] = []
 
 
-@dataclass(frozen=True, slots=True)
-class FailureText:
-    """``error`` is a template over the facts of the case (``$name``)."""
-
-    http_status: int
-    error: str
-    suggestions: tuple[str, ...] = ()
-
-
-_ADDRESSES = ("POST alerts to /webhook; see /docs for the rest",)
-
-FAILURES: Mapping[str, FailureText] = {
-    "unauthorized": FailureText(
-        401,
-        "no valid token came with the request",
-        (
-            "alerts: put the token in the address (/webhook/TOKEN) or in the alert's JSON, field token",
-            "a token inside a body that is not valid JSON cannot be read",
-            "elsewhere: send the header Authorization: Bearer TOKEN",
-        ),
-    ),
-    "not_found": FailureText(404, "there is nothing here", _ADDRESSES),
-    "trade_not_found": FailureText(
-        404,
-        "the journal has no trade or alert of that id",
-        ("use the id the webhook answered; an alert shows here once the trader has taken it",),
-    ),
-    "method_not_allowed": FailureText(405, "this address does not take that method", _ADDRESSES),
-    "body_incomplete": FailureText(408, "the body did not arrive in time", ("send it again",)),
-    "body_too_large": FailureText(413, "the body is larger than $limit bytes", ("send the alert's fields and nothing else",)),
-    "bad_request": FailureText(422, "$field is not as expected", ("see /docs for its form",)),
-    "http_error": FailureText(400, "the request cannot be served", ("see /docs",)),
-    "inbox_unavailable": FailureText(
-        503,
-        "the alert could not be stored and was not taken",
-        ("TradingView sends it again by itself; from elsewhere, send it again",),
-    ),
-    "journal_unavailable": FailureText(503, "the journal cannot be read now", ("try again",)),
-    "internal_error": FailureText(500, "the gateway failed on this request", ("its log says why",)),
+HTTP_STATUS: Mapping[str, int] = {
+    "unauthorized": 401,
+    "not_found": 404,
+    "trade_not_found": 404,
+    "method_not_allowed": 405,
+    "body_incomplete": 408,
+    "body_too_large": 413,
+    "bad_request": 422,
+    "http_error": 400,
+    "inbox_unavailable": 503,
+    "journal_unavailable": 503,
+    "internal_error": 500,
 }
 _OF_STATUS = {404: "not_found", 405: "method_not_allowed"}
 
 
 class GatewayError(Exception):
-    """Ends a request with the failure of that code. Raises KeyError for one the table does not know."""
+    """Ends a request with the failure of that code, in the words of the one table. Raises KeyError for one it does not know."""
 
     def __init__(self, code: str, **facts: object) -> None:
         super().__init__(code)
-        text = FAILURES[code]
-        self.http_status = text.http_status
-        self.failure = Failure(error=Template(text.error).substitute(facts), code=code, suggestions=list(text.suggestions))
+        self.http_status = HTTP_STATUS[code]
+        self.failure = _in_our_shape(refuse(code, "", **facts))
 
 
 class AlertRefused(GatewayError):
@@ -88,7 +59,11 @@ class AlertRefused(GatewayError):
     def __init__(self, refusal: Refusal) -> None:
         Exception.__init__(self, refusal.code)
         self.http_status = 400 if refusal.code in _NOT_UNDERSTOOD else 422
-        self.failure = Failure(error=refusal.message, code=refusal.code, suggestions=list(refusal.suggestions))
+        self.failure = _in_our_shape(refusal)
+
+
+def _in_our_shape(refusal: Refusal) -> Failure:
+    return Failure(error=refusal.message, code=refusal.code, suggestions=list(refusal.suggestions))
 
 
 def answer(http_status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> JSONResponse:

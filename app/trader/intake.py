@@ -71,7 +71,7 @@ class Intake:
         try:
             alert = Alert.from_json(envelope.body)
         except ValueError as error:
-            return await self._refuse(item, refuse("bad_request"), str(error))
+            return await self._refuse(item, refuse("bad_request", field="the stored alert"), str(error))
         await self._refresh_quotes(alert.symbol)
         outcome = plan_trade(
             alert,

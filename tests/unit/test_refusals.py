@@ -18,6 +18,7 @@ from app.domain.refusals import (
     ended_unfilled,
     refuse,
 )
+from app.gateway.failures import HTTP_STATUS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "refusals.md"
@@ -48,9 +49,11 @@ def shown(template: str) -> str:
 
 
 def test_the_page_is_the_table() -> None:
-    if os.environ.get("QC_WRITE_DOCS"):
+    if os.environ.get("QC_TEST_WRITE_DOCS"):
         PAGE.write_text(page())
-    assert PAGE.read_text() == page(), "docs/refusals.md is not the table: QC_WRITE_DOCS=1 pytest tests/unit/test_refusals.py"
+    assert PAGE.read_text() == page(), (
+        "docs/refusals.md is not the table: QC_TEST_WRITE_DOCS=1 pytest tests/unit/test_refusals.py"
+    )
 
 
 def test_no_code_is_in_two_groups() -> None:
@@ -80,11 +83,10 @@ def test_every_code_of_the_rules_is_used_and_every_used_one_is_in_the_table() ->
     assert used == ALERT_REFUSALS.keys() | PLANNING_REFUSALS.keys() | HEDGE_REFUSALS.keys()
 
 
-def test_every_code_of_the_gateway_is_in_the_table() -> None:
+def test_every_code_of_the_gateway_is_used_and_has_a_status() -> None:
     text = sources("gateway")
-    used = set(re.findall(r'GatewayError\(\s*\d+,\s*"(\w+)"', text)) | set(re.findall(r'code="(\w+)"', text))
-    assert used
-    assert used <= REFUSALS.keys()
+    used = set(re.findall(r'GatewayError\("(\w+)"', text)) | set(re.findall(r'\d{3}: "(\w+)"', text)) | {"http_error"}
+    assert used == GATEWAY_REFUSALS.keys() == HTTP_STATUS.keys()
 
 
 @pytest.mark.parametrize("reason", ["price_ran", "not_filled", "price_through_stop", "stale_price", "opposite_signal", ""])
