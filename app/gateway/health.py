@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse
 from app.bus.port import BusUnavailable, Inbox, Json
 from app.gateway.failures import answer
 
-_SHOWN = ("state", "armed", "exchange", "exchange_up", "feed_warm", "feed_age_ms", "equity_age_ms")
+_SHOWN = ("state", "paused", "armed", "exchange", "exchange_up", "feed_warm", "feed_age_ms", "equity_age_ms", "journal")
+_MAX_EQUITY_AGE_MS = 5_000  # as rules.freshness.equity_ms, beyond which alerts are refused
 
 
 class Health(BaseModel):
@@ -35,16 +36,29 @@ async def examine(inbox: Inbox, max_feed_age_ms: int) -> Health:
 def problems_of(beat: Json | None, max_feed_age_ms: int) -> list[str]:
     if beat is None:
         return ["the trader has given no sign for 5 s: alerts wait in the inbox"]
-    return [problem for problem in (_state(beat), _exchange(beat), _feed(beat, max_feed_age_ms)) if problem]
+    words = (_state(beat), _exchange(beat), _equity(beat), _feed(beat, max_feed_age_ms), _journal(beat))
+    return [problem for problem in words if problem]
 
 
 def _state(beat: Mapping[str, Any]) -> str | None:
     state = beat.get("state", "in an unknown state")
-    return None if state == "ACTIVE" else f"the trader is {state}: it opens no trades"
+    why = f" (paused: {beat['paused']})" if beat.get("paused") else ""
+    return None if state == "ACTIVE" else f"the trader is {state}{why}: it opens no trades"
 
 
 def _exchange(beat: Mapping[str, Any]) -> str | None:
     return None if beat.get("exchange_up") is True else "the trader does not reach the exchange"
+
+
+def _equity(beat: Mapping[str, Any]) -> str | None:
+    age = beat.get("equity_age_ms")
+    if isinstance(age, int | float) and age <= _MAX_EQUITY_AGE_MS:
+        return None
+    return "the account has not been read" if age is None else f"the account was last read {age} ms ago"
+
+
+def _journal(beat: Mapping[str, Any]) -> str | None:
+    return f"the last write failed: {beat['journal']}" if beat.get("journal") else None
 
 
 def _feed(beat: Mapping[str, Any], max_feed_age_ms: int) -> str | None:

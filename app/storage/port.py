@@ -94,6 +94,8 @@ class StoredTrade:
 
 
 class Journal(Protocol):
+    failed: JournalUnavailable | None  # the last failed write, until a later one succeeds
+
     async def open(self) -> None:
         """Connect and migrate. Raises JournalUnavailable with what to do."""
 

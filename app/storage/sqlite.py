@@ -26,7 +26,7 @@ BUSY_MS = 2_000  # how long a write waits for another process's lock
 
 
 class SqliteJournal:
-    """``failed`` holds the last failure of a queued write until a later one succeeds; what failed stays queued, in order."""
+    """``failed`` holds the last failed write until a later one succeeds; of queued entries what failed stays queued, in order."""
 
     def __init__(self, path: Path, *, busy_ms: int = BUSY_MS) -> None:
         self._path = path
@@ -143,23 +143,26 @@ class SqliteJournal:
         except IntegrityError:
             raise
         except SQLAlchemyError as error:
-            raise _unavailable(self._path, error) from error
+            raise self._failure(error) from error
 
     def _execute(self, writes: Sequence[Write]) -> None:
         with self._connected().begin() as connection:
             for statement, row in writes:
                 connection.execute(statement, row)
+        self.failed = None
+
+    def _failure(self, error: SQLAlchemyError) -> JournalUnavailable:
+        self.failed = _unavailable(self._path, error)
+        return self.failed
 
     def _drain(self) -> None:
         while batch := tuple(self._queued):
             try:
                 self._execute(batch)
             except SQLAlchemyError as error:
-                self.failed = _unavailable(self._path, error)
-                raise self.failed from error
+                raise self._failure(error) from error
             for _ in batch:
                 self._queued.popleft()
-            self.failed = None
 
     def _drain_quietly(self) -> None:
         try:

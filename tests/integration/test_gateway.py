@@ -420,6 +420,10 @@ BEATS: list[tuple[dict[str, Any] | None, str | None]] = [
     (WELL | {"feed_age_ms": None}, "no market price"),
     (WELL | {"feed_age_ms": 5_001}, "5001 ms old"),
     (WELL | {"feed_warm": False}, "warming up"),
+    (WELL | {"state": "REDUCING", "paused": "operator"}, "paused: operator"),
+    (WELL | {"equity_age_ms": None}, "has not been read"),
+    (WELL | {"equity_age_ms": 5_001}, "read 5001 ms ago"),
+    (WELL | {"journal": "journal j.sqlite: database or disk is full"}, "disk is full"),
     ({}, "in an unknown state"),
 ]
 
