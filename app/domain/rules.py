@@ -57,6 +57,15 @@ class StopRules(_Rules):
     backstop_r: Positive = Decimal("0.5")
     max_price_mismatch: Fraction = Decimal("0.003")
 
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.alert_min_distance > self.alert_max_distance:
+            raise ValueError("alert_min_distance must not be over alert_max_distance: no alert's stop would be believed")
+        return self
+
+
+MOST_TARGETS = 3
+
 
 class TargetRules(_Rules):
     """Parts of the position closed at multiples of R; the rest is the runner, trailed."""
@@ -69,6 +78,8 @@ class TargetRules(_Rules):
     def _agree(self) -> Self:
         if len(self.parts) != len(self.r_multiples):
             raise ValueError("parts and r_multiples must have the same length")
+        if not 1 <= len(self.parts) <= MOST_TARGETS:
+            raise ValueError(f"one to {MOST_TARGETS} parts are needed: break-even and trailing begin at the first target")
         if sum(self.parts) >= 1:
             raise ValueError("parts must leave something for the runner: their sum must be under 1")
         if list(self.r_multiples) != sorted(set(self.r_multiples)):
@@ -92,6 +103,12 @@ class HedgeRules(_Rules):
     max_beta: Decimal = Decimal(3)
     max_beta_age_s: Annotated[int, Field(gt=0)] = 120
     stop_atr: Positive = Decimal("0.9")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.min_beta > self.max_beta:
+            raise ValueError("min_beta must not be over max_beta: no leg would ever be opened")
+        return self
 
 
 class FeeRules(_Rules):

@@ -33,6 +33,10 @@ def test_the_environment_beats_the_file_and_the_file_beats_the_defaults(tmp_path
         ('[rules.entry]\nstyle = "guess"\n', "rules.entry.style"),
         ("[rules]\nspeed = 3\n", "rules.speed"),
         ("[rules.targets]\nparts = [0.6, 0.6]\n", "rules.targets"),
+        ("[rules.targets]\nparts = []\nr_multiples = []\n", "rules.targets"),
+        ("[rules.targets]\nparts = [0.1, 0.1, 0.1, 0.1]\nr_multiples = [1, 2, 3, 4]\n", "rules.targets"),
+        ("[rules.hedge]\nmin_beta = 4\n", "rules.hedge"),
+        ("[rules.stop]\nalert_min_distance = 0.1\n", "rules.stop"),
         ("not toml", "quantcloud.toml"),
     ],
 )
