@@ -175,7 +175,10 @@ class BinanceExchange:
             return CommissionRates(parse.decimal(rates["makerCommissionRate"]), parse.decimal(rates["takerCommissionRate"]))
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:
-        await self._rest.call(LEVERAGE, {"symbol": symbol, "leverage": leverage})
+        try:
+            await self._rest.call(LEVERAGE, {"symbol": symbol, "leverage": leverage})
+        except OrderRefused as error:
+            raise type(error)(f"{symbol} at leverage {leverage}: {error}; see rules.sizing.leverage", error.code) from error
 
     async def set_isolated_margin(self, symbol: str) -> None:
         try:
