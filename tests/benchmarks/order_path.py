@@ -1,8 +1,9 @@
 """The order path beside two fixed peers: from the alert on the socket to entry, stop, targets and hedges acknowledged.
 
 Ours is the whole system (gateway, inbox, trader, journal; everything durable); the peers are ``floor_app`` (nothing checked or
-stored) and ``seed_app`` (one await after another), both unchanged in ../shared/bench. All trade against one simulator that answers every
-order after a fixed delay, one alert at a time, interleaved. ``make bench`` runs it; it prints a table and writes JSON on request.
+stored) and ``seed_app`` (one await after another), both unchanged in ../shared/bench. All trade against one simulator that
+answers every order after a fixed delay, one alert at a time, interleaved. ``make bench`` runs it; it prints a table and writes
+JSON on request.
 """
 
 import argparse
