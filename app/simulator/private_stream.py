@@ -102,7 +102,7 @@ class PrivateStream:
             method, streams, request_id = message["method"], message.get("params", []), message["id"]
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
             return {"error": {"code": 2, "msg": "Invalid request: expected method, params and id"}}
-        known = [stream for stream in streams if self.knows(stream)]
+        known = [stream for stream in streams if self.knows(stream)] if isinstance(streams, list) else []
         if method == "SUBSCRIBE" and known:
             self._listening[connection] = Listening(known[0], events)
         elif method == "UNSUBSCRIBE" and known:

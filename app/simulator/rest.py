@@ -43,16 +43,16 @@ class Rest:
     def _signed(self, route: Signed) -> Handler:
         async def handle(request: web.Request) -> web.Response:
             body = await request.text()
-            values: dict[str, str] = {}
+            values = _parameters(request, body)
 
             async def produce() -> Any:
-                values.update(self._authorize(request, body))
+                self._authorize(request, body, values)
                 if request.method != "GET":
                     self._credentials.check_order()
                 return await self._runtime.execute(route.operation, values, is_order=route.is_order)
 
             with self._runtime.request():
-                response = await self._answered(request, route.cost(Params(_parameters(request, body))), produce)
+                response = await self._answered(request, route.cost(Params(values)), produce)
                 if route.is_order and response.status == 200:
                     await self._write_and_note(request, values, response)
             return response
@@ -118,12 +118,10 @@ class Rest:
         written_at = self._runtime.clock.monotonic()
         self._runtime.answers.append(Answered(written_at, f"{request.method} {request.path}", values, response.status))
 
-    def _authorize(self, request: web.Request, body: str) -> dict[str, str]:
+    def _authorize(self, request: web.Request, body: str, values: Mapping[str, str]) -> None:
         self._credentials.check_key(request.headers.get("X-MBX-APIKEY"))
-        values = _parameters(request, body)
         check_timestamp(values, self._runtime.clock.wall_ms())
         self._credentials.check_signature(rest_payload(_query(request), body), values.get("signature"))
-        return values
 
 
 def _query(request: web.Request) -> str:

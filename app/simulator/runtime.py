@@ -73,6 +73,7 @@ class Runtime:
         self.in_flight = 0
         self.answers: deque[Answered] = deque(maxlen=ANSWERS_KEPT)
         self._quiet_until = 0.0
+        self._window_is_fast, self._window_shift_s, self._window_at_s = False, 0.0, clock.monotonic()
 
     @property
     def has_ended(self) -> bool:
@@ -84,7 +85,13 @@ class Runtime:
         return RequestCounters(self.limits, self.orders, self._window_s)
 
     def _window_s(self) -> float:
-        return self.venue.now_ms / 1000 if self.speed > 1 else self.clock.monotonic()
+        """Seconds that go on without a jump when the speed changes."""
+        is_fast = self.speed > 1
+        now_s = self.venue.now_ms / 1000 if is_fast else self.clock.monotonic()
+        if is_fast is not self._window_is_fast:
+            self._window_is_fast, self._window_shift_s = is_fast, self._window_at_s - now_s
+        self._window_at_s = now_s + self._window_shift_s
+        return self._window_at_s
 
     @contextmanager
     def request(self) -> Iterator[None]:

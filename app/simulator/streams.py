@@ -87,6 +87,8 @@ class Subscriptions:
             method, streams, request_id = message["method"], message.get("params", []), message["id"]
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
             return {"error": {"code": 2, "msg": "Invalid request: expected method, params and id"}}
+        if not isinstance(streams, list) or (method != "SET_PROPERTY" and not all(isinstance(name, str) for name in streams)):
+            return {"error": {"code": 2, "msg": "Invalid request: params must be a list of stream names"}, "id": request_id}
         match method:
             case "SUBSCRIBE" if len(asked | set(streams)) > self.rules.max_streams:
                 text = f"Invalid request: a connection listens to at most {self.rules.max_streams} streams"

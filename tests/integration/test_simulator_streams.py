@@ -222,6 +222,16 @@ async def test_a_connection_listens_to_so_many_streams(client: Client) -> None:
                 assert expected in answer["error"]["msg"]
 
 
+@pytest.mark.parametrize("params", ["btcusdt@trade", [5], {"a": 1}, 7])
+async def test_nonsense_is_answered_and_the_connection_lives(client: Client, params: Any) -> None:
+    async with client.http.ws_connect("/public/ws/0") as stream, client.http.ws_connect("/private/ws") as private:
+        for socket in (stream, private):
+            await socket.send_json({"method": "SUBSCRIBE", "params": params, "id": 1})
+            await receive(socket)
+            await socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 2})
+            assert await receive(socket) == {"result": [], "id": 2}
+
+
 async def test_a_socket_is_pinged_and_cut_after_its_day() -> None:
     rules = SocketRules(ping_every_s=0.05, pong_within_s=5, lives_s=0.3)
     async with (

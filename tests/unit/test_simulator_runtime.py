@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from simulated import BTC, BUY, SELL, START_MS, d, refused
 
+from app.simulator.limits import Cost
 from app.simulator.runtime import QUIET_S, Runtime
 from app.simulator.server import build_runtime
 from app.simulator.tape import Candle
@@ -147,3 +148,15 @@ async def test_a_recorded_tape_ends_and_time_stands() -> None:
 
     assert runtime.has_ended
     assert runtime.venue.now_ms == START_MS + 5 * 60_000 - 1
+
+
+async def test_the_windows_of_limits_go_on_when_the_speed_changes() -> None:
+    runtime = synthetic_runtime(speed=1)
+    counters = runtime.new_counters()
+    counters.charge(Cost(2_000), 0)
+
+    for speed in (50.0, 1.0, 50.0):
+        runtime.speed = speed
+        assert counters.charge(Cost(1), 0)["X-MBX-USED-WEIGHT-1M"] != "1"
+    runtime.venue.advance(runtime.venue.now_ms + 60_000)
+    assert counters.charge(Cost(1), 0)["X-MBX-USED-WEIGHT-1M"] == "1"
