@@ -272,6 +272,22 @@ def test_bar_fills_are_whole_without_slippage_and_pessimistic(tmp_path: Path) ->
     assert [leave.reason for leave in book.exits][:2] == ["target_1", "target_2"]
 
 
+def test_an_entry_the_price_runs_away_from_and_an_alert_in_the_last_moment(tmp_path: Path) -> None:
+    minute = 6
+    base = write_market(tmp_path / "made", 10, script="10:0")
+    price = _open_of(base, minute)
+    prices = tuple(str((price * Decimal(by)).quantize(Decimal("0.1"))) for by in ("1", "1.03", "0.96", "1"))
+    klines = write_market(tmp_path / "klines", 10, script="10:0", instead={("BTCUSDT", minute): prices})
+    stop = str((price * Decimal("0.998")).quantize(Decimal("0.1")))
+    alerts = write_alerts(tmp_path / "a", [(at(minute), alert("BUY", sl=stop)), (at(10) - 1, alert("SELL"))])
+    report = play(klines, alerts, TradingRules(), FillMode.BOOK)
+    assert [(said.verdict, said.code) for said in report.alerts] == [("unfilled", "price_ran"), ("open", "")]
+    assert report.refusals == {"price_ran": 1}
+    assert (report.totals.unfilled, report.totals.trades, report.totals.net) == (1, 0, 0)
+    assert report.totals.final_balance == report.inputs.balance
+    assert not report.has_breaches
+
+
 def _open_of(klines: Path, minute: int) -> Decimal:
     with gzip.open(klines / "BTCUSDT-1m-made.csv.gz", "rt") as file:
         rows = [row.split(",") for row in file.read().splitlines()[1:]]
