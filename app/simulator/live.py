@@ -47,14 +47,19 @@ class LiveMarket:
         self._silence_s = silence_s
         self._retry_s = retry_s
         self._is_heard = False
+        self.differences: list[str] = []
 
     async def load(self, history_minutes: int, symbols: tuple[str, ...] = tuple(CONTRACTS)) -> LiveTape:
-        """The past up to now. Raises LiveError."""
+        """The past up to now. Raises LiveError.
+
+        ``differences`` then tells where Binance's filters are not those of ``contracts``.
+        """
         try:
             async with aiohttp.ClientSession(timeout=_TIMEOUT) as http:
                 rows = await asyncio.gather(*(self._history(http, symbol, history_minutes) for symbol in symbols))
                 tape = LiveTape(dict(zip(symbols, _aligned(rows), strict=True)), self._clock)
                 await self._load_funding(http, tape)
+                self.differences = _differences(await self._get(http, "exchangeInfo"), symbols)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise LiveError(
@@ -125,6 +130,24 @@ class LiveMarket:
             while len(page) > 1:
                 tape.fill_gap(symbol, page[:-1])
                 page = await self._page(http, symbol, startTime=tape.closed_until(symbol))
+
+
+def _differences(exchange_info: dict[str, Any], symbols: tuple[str, ...]) -> list[str]:
+    """One line for each filter of a symbol that is another one here."""
+    found = []
+    listed = {row["symbol"]: {each["filterType"]: each for each in row["filters"]} for row in exchange_info["symbols"]}
+    for symbol in symbols:
+        instrument = CONTRACTS[symbol].instrument
+        for kind, field, here in (
+            ("PRICE_FILTER", "tickSize", instrument.tick),
+            ("LOT_SIZE", "stepSize", instrument.step),
+            ("MIN_NOTIONAL", "notional", instrument.min_notional),
+            ("MARKET_LOT_SIZE", "maxQty", instrument.market_max_quantity),
+        ):
+            there = Decimal(listed[symbol][kind][field])
+            if there != here:
+                found.append(f"{symbol}: {kind} {field} is {there} at Binance, {here} here")
+    return found
 
 
 def _aligned(histories: list[list[Candle]]) -> list[list[Candle]]:

@@ -152,6 +152,8 @@ async def running_live(
     clock = SystemClock()
     market = LiveMarket(addresses, clock)
     tape = await market.load(history_minutes)
+    for difference in market.differences:
+        report(difference)
     runtime = build_runtime(tape, clock, config, tape.funding, delay_ms=delay_ms, limits=limits, faults=faults)
     async with serving(runtime, credentials or Credentials("paper", "paper"), port) as running:
         following = asyncio.create_task(market.follow(tape, report))

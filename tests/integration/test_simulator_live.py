@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -12,6 +13,7 @@ from simulator_clients import Client, move
 from typer.testing import CliRunner
 
 from app.domain.market import MINUTE_MS
+from app.simulator.contracts import CONTRACTS
 from app.simulator.live import LiveAddresses, LiveError, LiveMarket
 from app.simulator.server import RunningSimulator, running_live, running_simulator, simulator_command
 from app.simulator.sockets import close_all
@@ -136,6 +138,18 @@ async def test_a_silent_connection_is_taken_for_dead(binance: RunningSimulator) 
     following.cancel()
 
     assert told[0].startswith("live stream lost: nothing came for 0.05 s")
+
+
+async def test_filters_that_differ_are_told(binance: RunningSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    addresses = LiveAddresses(binance.base_url, binance.ws_url)
+    known = CONTRACTS[BTC]
+    other = replace(known, instrument=replace(known.instrument, min_notional=d("100")))
+    monkeypatch.setitem(CONTRACTS, BTC, other)
+    async with running_live(addresses, history_minutes=1_500, report=told.append):
+        pass
+
+    assert told == ["BTCUSDT: MIN_NOTIONAL notional is 50 at Binance, 100 here"]
 
 
 async def test_without_a_network_there_is_one_clear_line() -> None:

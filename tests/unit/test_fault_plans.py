@@ -1,5 +1,7 @@
 """Fault plans: what they may say, how mistakes are named, and which matches strike."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -134,3 +136,14 @@ def test_events_are_chosen_by_name_status_order_and_symbol() -> None:
     assert not rule.matches_event({"e": "ALGO_UPDATE", "o": {"caid": "e-1", "X": "FILLED", "s": "BTCUSDT"}})
     assert plan({"kind": "event-drop", "symbol": "ETHUSDT"}).rules[0].matches_event(account)
     assert not plan({"kind": "event-drop", "symbol": "BTCUSDT"}).rules[0].matches_event(account)
+
+
+def test_the_documentation_names_every_kind_and_its_example_is_a_plan() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8")
+    example = text.partition("```toml")[2].partition("```")[0]
+
+    assert len(parse_toml(example, OPERATION_NAMES).rules) == 3
+    assert [kind for kind in Kind if f"`{kind}`" not in text] == []
+    operations = next(line for line in text.splitlines() if line.startswith("| `operation` |"))
+    named = set(re.findall(r"`([a-z_]+)`", operations)) - {"operation"}
+    assert named <= OPERATION_NAMES
