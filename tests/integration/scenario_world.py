@@ -7,7 +7,8 @@ posted to the simulator as its user would. The invariants are looked at after ea
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -46,6 +47,7 @@ PATIENCE_S = 20.0
 BEAT_S = 0.05  # of the market
 STRIDES = 5  # beats in which the market goes to another price
 POLICIES = list(ReduceOnlyPolicy)
+_ONE_AT_A_TIME = threading.Lock()  # Alembic migrates one journal per process
 QUICK_RULES = with_rules(entry={"maker_wait_ms": 60})  # for stories that are not about the maker's wait
 
 
@@ -88,6 +90,10 @@ class HeardJournal(SqliteJournal):
         self._heard = heard
         self._planned = planned
         self._is_dead = False
+
+    def _open(self) -> None:
+        with _ONE_AT_A_TIME:
+            super()._open()
 
     def die(self) -> None:
         self._is_dead = True
@@ -240,10 +246,15 @@ class ScenarioMarket:
     def all_covered(self) -> bool:
         return all(self.covered(symbol) for symbol in PRICES)
 
+    def taken(self) -> list[str]:
+        """Client ids of every order the exchange has ever taken from us, plain and conditional."""
+        plain = [order.client_id for symbol in PRICES for order in self.venue.all_orders(symbol)]
+        algos = [algo.client_id for symbol in PRICES for algo in self.venue.all_algos(symbol)]
+        return [client_id for client_id in dict.fromkeys(plain + algos) if purpose_of(client_id)]
+
     def entries(self) -> list[str]:
-        """Client ids of every entry order the exchange has ever taken."""
-        orders = (order.client_id for symbol in PRICES for order in self.venue.all_orders(symbol))
-        return [client_id for client_id in orders if (purpose := purpose_of(client_id)) and purpose.is_entry]
+        """Those that would open a position."""
+        return [client_id for client_id in self.taken() if (purpose := purpose_of(client_id)) and purpose.is_entry]
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 
@@ -303,18 +314,22 @@ class ScenarioWorld(ScenarioMarket):
         if self.watch is not None:
             self.watch.back()
 
-    async def kill_trader(self) -> None:
-        """In this very moment: what its journal had not written yet is lost, what is on the wire arrives."""
+    async def kill_trader(self, *, drain: bool = True) -> None:
+        """In this very moment: what its journal had not written yet is lost. With ``drain`` the wire is empty by now."""
         self.journal.die()
         self._running.cancel()
         await asyncio.wait([self._running])
-        await self._bury()
+        await self._bury(drain=drain)
 
-    async def _bury(self) -> None:
+    async def _bury(self, *, drain: bool = True) -> None:
         await self.journal.close()
         if self.watch is not None:
             self.watch.absent()
-        await self.until("what was on the wire", lambda: self.simulator.runtime.in_flight == 0)
+        if drain:
+            await self.until("what was on the wire", lambda: self.simulator.runtime.in_flight == 0)
+
+    def lives(self) -> bool:
+        return not self._running.done()
 
     def dies_at(self, kind: str, facts: Mapping[str, Any]) -> None:
         """It will be killed as it is about to write such a note."""
@@ -458,6 +473,17 @@ def alert_envelope(clock: SystemClock, side: Side, **fields: Any) -> AlertEnvelo
     key, ttl = alert_key(parsed, body.encode())
     envelope = AlertEnvelope("", key, ttl, parsed.to_json(), clock.wall_ms(), clock.monotonic())
     return replace(envelope, alert_id=trade_id_for(envelope.lasting_key))
+
+
+Story = Callable[[Path, ReduceOnlyPolicy], Coroutine[Any, Any, None]]
+
+
+async def under_every_policy(directory: Path, *stories: Story) -> None:
+    """Side by side: for stories that mostly wait."""
+    async with asyncio.TaskGroup() as group:
+        for number, story in enumerate(stories):
+            for policy in POLICIES:
+                group.create_task(story(directory / f"{number}-{policy}", policy))
 
 
 @asynccontextmanager

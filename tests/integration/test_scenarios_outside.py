@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from scenario_world import POLICIES, ScenarioWorld, purpose_of, scenario
+from scenario_world import POLICIES, ScenarioWorld, purpose_of, scenario, under_every_policy
 from simulation.world import BLOCKS, with_rules
 
 from app.domain.instrument import Side
@@ -105,25 +105,31 @@ async def target_filled_unheard(world: ScenarioWorld, trade_id: str) -> None:
     await world.until("the stop at break-even", lambda: world.stops()[0].trigger_price >= world.level(trade_id, 0) - 1)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-async def test_es39_user_stream_down(tmp_path: Path, policy: ReduceOnlyPolicy) -> None:
+async def test_es39_user_stream_down(tmp_path: Path) -> None:
     """Sockets closed and refused for a second and a half; what was missed is read when it is back."""
-    async with scenario(tmp_path, policy, watched=False, follow=0.0) as world:  # the journal learns of fills by request
-        trade_id = await world.enters()
-        await world.break_with({"kind": "private-down", "ms": 1_500})
-        await target_filled_unheard(world, trade_id)
-        await world.flattened(trade_id)
+
+    async def story(directory: Path, policy: ReduceOnlyPolicy) -> None:
+        async with scenario(directory, policy, watched=False, follow=0.0) as world:  # the journal learns of fills by request
+            trade_id = await world.enters()
+            await world.break_with({"kind": "private-down", "ms": 1_500})
+            await target_filled_unheard(world, trade_id)
+            await world.flattened(trade_id)
+
+    await under_every_policy(tmp_path, story)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-async def test_es40_user_stream_silent(tmp_path: Path, policy: ReduceOnlyPolicy) -> None:
+async def test_es40_user_stream_silent(tmp_path: Path) -> None:
     """Open, and nothing comes: from the alert on, everything is learned by request."""
-    async with scenario(tmp_path, policy, rules=IOC, watched=False, follow=0.0) as world:
-        await world.break_with({"kind": "private-silent"})
-        trade_id = await world.enters()
-        assert world.covered()
-        await target_filled_unheard(world, trade_id)
-        await world.flattened(trade_id)
+
+    async def story(directory: Path, policy: ReduceOnlyPolicy) -> None:
+        async with scenario(directory, policy, rules=IOC, watched=False, follow=0.0) as world:
+            await world.break_with({"kind": "private-silent"})
+            trade_id = await world.enters()
+            assert world.covered()
+            await target_filled_unheard(world, trade_id)
+            await world.flattened(trade_id)
+
+    await under_every_policy(tmp_path, story)
 
 
 async def test_es41_listen_key_expired(tmp_path: Path) -> None:
@@ -185,16 +191,19 @@ async def test_es45_market_bus_gone(tmp_path: Path) -> None:
         await world.flattened(trade_id)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-async def test_es46_exchange_away_in_an_open_trade(tmp_path: Path, policy: ReduceOnlyPolicy) -> None:
+async def test_es46_exchange_away_in_an_open_trade(tmp_path: Path) -> None:
     """Neither REST nor stream for a second and a half; its stop works meanwhile, and the books are put right afterwards."""
-    async with scenario(tmp_path, policy, watched=False, follow=0.0) as world:
-        trade_id = await world.enters()
-        await world.break_with({"kind": "rest-down", "ms": 1_500}, {"kind": "private-down", "ms": 1_500})
-        await world.go_r(trade_id, 1.1)
-        assert world.covered()
-        await world.until_said(trade_id, "break_even")
-        await world.flattened(trade_id)
+
+    async def story(directory: Path, policy: ReduceOnlyPolicy) -> None:
+        async with scenario(directory, policy, watched=False, follow=0.0) as world:
+            trade_id = await world.enters()
+            await world.break_with({"kind": "rest-down", "ms": 1_500}, {"kind": "private-down", "ms": 1_500})
+            await world.go_r(trade_id, 1.1)
+            assert world.covered()
+            await world.until_said(trade_id, "break_even")
+            await world.flattened(trade_id)
+
+    await under_every_policy(tmp_path, story)
 
 
 # -- time ------------------------------------------------------------------------------------------------------------
