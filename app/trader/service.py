@@ -297,11 +297,11 @@ class Trader:
     async def _finish(self, live: LiveTrade, reason: str) -> None:
         """Flat and clean: account for it, durably, then free its symbols."""
         funding = await self._funding(live)
+        await self._read_account()  # the margin it held is free again for whoever comes next
         closed = account_for(live, reason, funding, self._exchange_clock.now_ms())
         self._journal.append(closed)
         while not await self._is_written():
             await self._clock.sleep(BUS_RETRY_S)
-        await self._read_account()  # the margin it held is free again for whoever comes next
         self.desk.forget(live)
         log.info("trade_closed", trade_id=live.trade_id, reason=reason, net_r=str(closed.net_r), fees=str(closed.fees))
         if not live.replied:
