@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from app.bus.port import BusUnavailable, Inbox, Json
 from app.gateway.failures import answer
 
-_SHOWN = ("state", "paused", "armed", "exchange", "exchange_up", "feed_warm", "feed_age_ms", "equity_age_ms", "journal")
+_SHOWN = ("state", "paused", "armed", "exchange", "exchange_up", "feed_warm", "feed_age_ms", "equity_age_ms")
 _MAX_EQUITY_AGE_MS = 5_000  # as rules.freshness.equity_ms, beyond which alerts are refused
 
 
@@ -58,7 +58,7 @@ def _equity(beat: Mapping[str, Any]) -> str | None:
 
 
 def _journal(beat: Mapping[str, Any]) -> str | None:
-    return f"the last write failed: {beat['journal']}" if beat.get("journal") else None
+    return "the journal cannot be written: the trader's log says why" if beat.get("journal") else None
 
 
 def _feed(beat: Mapping[str, Any], max_feed_age_ms: int) -> str | None:

@@ -423,7 +423,6 @@ BEATS: list[tuple[dict[str, Any] | None, str | None]] = [
     (WELL | {"state": "REDUCING", "paused": "operator"}, "paused: operator"),
     (WELL | {"equity_age_ms": None}, "has not been read"),
     (WELL | {"equity_age_ms": 5_001}, "read 5001 ms ago"),
-    (WELL | {"journal": "journal j.sqlite: database or disk is full"}, "disk is full"),
     ({}, "in an unknown state"),
 ]
 
@@ -437,6 +436,14 @@ async def test_health_tells_the_truth(world: GatewayWorld) -> None:
         assert (answer.status_code, health["status"]) == ((200, "ok") if problem is None else (503, "unwell")), beat
         assert (health["inbox"], health["trader"]) == ("ok", beat)
         assert (health["problems"] == []) if problem is None else (problem in health["problems"][0])
+
+
+async def test_health_says_that_the_journal_fails_but_not_where_it_lies(world: GatewayWorld) -> None:
+    await world.inbox.beat("trader", WELL | {"journal": "journal /srv/secret.sqlite: database or disk is full"})
+    answer = await world.client.get("/health")
+    assert answer.status_code == 503
+    assert "cannot be written" in answer.json()["problems"][0]
+    assert "/srv" not in answer.text
 
 
 async def test_health_says_when_the_inbox_is_gone(world: GatewayWorld) -> None:
