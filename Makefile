@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo run bench test lint types imports unit clean lock help
+.PHONY: demo run bench vitals test lint types imports unit clean lock help
 
 help:            ## what there is to run
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -47,6 +47,9 @@ unit: $(DEV)
 
 bench: $(DEV)  ## the order path beside its peers in ../shared/bench (BENCH="--alerts 100 --runs 1")
 	$(BIN)/python tests/benchmarks/order_path.py $(BENCH)
+
+vitals: $(DEV)   ## the stream node's pace, the trader's memory, start to ready, kill to protected
+	PYTHONPATH=tests $(BIN)/python tests/benchmarks/vitals.py
 
 lock:            ## refresh the hashed requirement files (needs uv)
 	uv pip compile pyproject.toml --extra install --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q -o requirements.txt
