@@ -63,8 +63,8 @@ class BinanceExchange:
         self._clock = clock
         self._rest = BinanceRest(config, clock)
         self._ledger = Ledger()
-        self._desk = OrderDesk(self._rest, self._ledger, config, clock)
         self._queries = AccountQueries(self._rest, self._ledger)
+        self._desk = OrderDesk(self._rest, self._queries, self._ledger, config, clock)
         self._translator = EventTranslator(self._ledger, self._begin_hold, self._begin_finish)
         self._stream = PrivateStream(self._rest, config.stream_url, clock, self._deliver, self._stream_up, self._stream_down)
         self._instruments: dict[str, Instrument] = {}
@@ -79,8 +79,8 @@ class BinanceExchange:
         await self._rest.open()
         try:
             with parse.understood(f"exchange.rest_url {self._config.rest_url}"):
+                self._read_exchange_info(await self._rest.read(EXCHANGE_INFO))  # first: it states the limits we may use
                 await self._rest.sync_clock()
-                self._read_exchange_info(await self._rest.read(EXCHANGE_INFO))
                 _check_account(await self._rest.read(ACCOUNT_CONFIG))
             await self._check_trading()
             self._translator.wallet_balance = (await self.account()).wallet_balance

@@ -17,7 +17,7 @@ from app.domain.market import BarIndicators, MarketMessage, Quote
 from app.domain.orders import AccountUpdate, ExchangeEvent, Fill, OrderState, StreamDown, StreamUp
 from app.domain.refusals import refuse
 from app.domain.trade.messages import BarClosed, ExitRequested, QuoteSeen, StopBuying
-from app.exchange.errors import ExchangeError, NotExecuted, OrderRefused, OutcomeUnknown
+from app.exchange.errors import ExchangeError, NotExecuted, OrderRefused, OutcomeUnknown, RateLimited
 from app.exchange.port import Exchange
 from app.storage.port import Journal, JournalUnavailable, Note
 from app.trader.account_state import AccountState
@@ -35,6 +35,7 @@ from app.trader.switches import SwitchBoard
 log = structlog.get_logger(__name__)
 
 BUS_RETRY_S = 0.5
+CONNECT_RETRY_S, MAX_CONNECT_WAIT_S = 0.5, 10.0
 QUIET = frozenset({"order_sent", "order_acknowledged"})  # every one is in the journal; the log needs none of them
 TAKE_TIMEOUT_S = 1.0
 
@@ -95,7 +96,7 @@ class Trader:
     async def _start_and_work(self) -> None:
         await self._become_holder()
         lives = await self._switches.start()
-        await self._exchange.connect()
+        await self._connect()
         self._market.absorb_all(await self._latest_market())
         self._account.read(await self._exchange.account())
         await self._reconciler.recover_trades(lives)
@@ -113,6 +114,17 @@ class Trader:
             self._group.create_task(work)
         except RuntimeError:  # the group is ending, and with it the process: nothing is begun any more
             work.close()
+
+    async def _connect(self) -> None:
+        """What another program on this address has used up of its limits is waited for; anything else ends the process."""
+        while True:
+            try:
+                await self._exchange.connect()
+            except RateLimited as error:
+                log.warning("exchange_limits_used_up", error=str(error), retry_after_s=round(error.retry_after, 1))
+                await self._clock.sleep(min(max(error.retry_after, CONNECT_RETRY_S), MAX_CONNECT_WAIT_S))
+            else:
+                return
 
     # --- start --------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from simulation.world import BLOCKS, PRICES, World, refuses, simulate
 
 from app.domain.instrument import Side
 from app.domain.plan import OrderName, Purpose
-from app.exchange.errors import NotExecuted, OutcomeUnknown
+from app.exchange.errors import NotExecuted, OutcomeUnknown, RateLimited
 from app.simulator.venue_types import ReduceOnlyPolicy
 from app.storage.port import StoredTrade
 
@@ -324,5 +324,19 @@ def test_a_position_no_fill_explains_keeps_its_stops_and_pauses_trading() -> Non
         stored = await world.ends_properly(trade_id)
         assert stored.closed is not None
         assert stored.closed.r_unit > 0
+
+    simulate(story)
+
+
+def test_limits_used_up_by_another_program_delay_a_restart_and_do_not_end_it() -> None:
+    async def story(world: World) -> None:
+        trade_id = await world.enters()
+        await world.until_said(trade_id, "protected")
+        await world.kill_trader()
+        world.faults.connects = [RateLimited("the weight is used up", -1003, retry_after=3.0)]
+        before = world.clock.monotonic()
+        await world.start_trader()
+        assert world.clock.monotonic() - before >= 3.0
+        await ends(world, trade_id)
 
     simulate(story)

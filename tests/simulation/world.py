@@ -64,6 +64,7 @@ class Faults:
 
     before: dict[Purpose, list[Fault]] = field(default_factory=dict)  # the order has not reached the venue
     after: dict[Purpose, list[Fault]] = field(default_factory=dict)  # the venue has it, the trader has no answer yet
+    connects: list[ExchangeError] = field(default_factory=list)  # what a connecting trader is told
     cancels: list[ExchangeError] = field(default_factory=list)  # a cancel is carried out, its answer lost
     down: ExchangeError | None = None  # raised by every request
     silent: bool = False  # the private stream brings nothing, and says nothing of it
@@ -83,6 +84,11 @@ class SimulatedExchange(InMemoryExchange):
         self._faults = faults
         self.placed = placed
         self.is_heard = True  # a dead process's connection takes no events
+
+    async def connect(self) -> None:
+        if self._faults.connects:
+            raise self._faults.connects.pop(0)
+        await super().connect()
 
     def pump(self) -> bool:
         return super().pump() if self.is_heard else False
