@@ -6,6 +6,7 @@ request, and an allowance for lag, is it sure that nothing was executed.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, repeat
@@ -13,6 +14,7 @@ from typing import TypeGuard
 
 from app.clock import Clock
 from app.domain.orders import LimitOrder, Order, OrderKind, OrderState, OrderStatus, StopOrder, TimeInForce
+from app.domain.plan import OrderName
 from app.exchange.binance_parse import (
     UNREADABLE,
     ZERO,
@@ -24,6 +26,7 @@ from app.exchange.binance_parse import (
     plain_state,
     understood,
 )
+from app.exchange.binance_queries import AccountQueries
 from app.exchange.binance_rest import (
     CANCEL,
     CANCEL_ALGO,
@@ -40,6 +43,8 @@ from app.exchange.codes import DUPLICATE_CLIENT_ID, NO_SUCH_ORDER, STOP_IS_TRIGG
 from app.exchange.errors import ExchangeError, NotExecuted, OrderRefused, OutcomeUnknown, PostOnlyWouldTake
 from app.exchange.ledger import Ledger
 
+_log = logging.getLogger(__name__)
+
 _FIRST_ASKS_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 _GIVE_UP_AFTER_S = 10.0  # of asking, beyond the time at which absence would be believed
 
@@ -55,8 +60,9 @@ def _is_settled(state: OrderState | None, order: Order) -> TypeGuard[OrderState]
 
 
 class OrderDesk:
-    def __init__(self, rest: BinanceRest, ledger: Ledger, config: BinanceConfig, clock: Clock) -> None:
+    def __init__(self, rest: BinanceRest, queries: AccountQueries, ledger: Ledger, config: BinanceConfig, clock: Clock) -> None:
         self._rest = rest
+        self._queries = queries
         self._ledger = ledger
         self._clock = clock
         self._absence_is_sure_after_s = config.recv_window_ms / 1000 + config.lag_allowance_s
@@ -149,6 +155,7 @@ class OrderDesk:
         if state is not None and state.status.is_final:
             return state
         give_up_at = self._clock.monotonic() + self._absence_is_sure_after_s
+        always_absent = True
         heard = self._ledger.changes(client_id)
         try:
             for pause in chain(_FIRST_ASKS_S, repeat(_FIRST_ASKS_S[-1])):
@@ -161,12 +168,33 @@ class OrderDesk:
                     return state
                 if was_answered and state is None and self._ledger.state(client_id) is None:
                     return None
+                always_absent = always_absent and was_answered and state is None and not heard.is_set()
                 if self._clock.monotonic() >= give_up_at:
                     break
                 await self._pause(pause, heard)
         finally:
             self._ledger.forget_changes(client_id)
+        if always_absent and await self._is_forgotten(symbol, client_id):
+            return None
         raise OutcomeUnknown(f"{client_id}: its cancellation could not be settled; the exchange last showed {state}")
+
+    async def _is_forgotten(self, symbol: str, client_id: str) -> bool:
+        """Whether an order once known to rest is gone without a word, as after a reset of the demo exchange.
+
+        Never believed of an entry: should it rest after all, buying the rest would buy twice.
+        """
+        name = OrderName.parse(client_id)
+        if name is None or name.purpose.is_entry:
+            return False
+        try:
+            resting = await self._queries.open_orders(symbol)
+        except ExchangeError:
+            return False
+        if any(state.client_id == client_id for state in resting):
+            return False
+        _log.warning("%s: the exchange no longer knows this order; it is taken as gone", client_id)
+        self._ledger.forget(client_id)
+        return True
 
     async def _send_cancel(self, symbol: str, client_id: str, kind: OrderKind) -> OrderState | None:
         """None: it must be asked for, be it gone, triggering or without an answer."""

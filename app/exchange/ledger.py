@@ -36,6 +36,11 @@ class Ledger:
             waiting.set()
         return state
 
+    def forget(self, client_id: str) -> None:
+        """The exchange does not know it any more."""
+        self._states.pop(client_id, None)
+        self._children.pop(client_id, None)
+
     def is_behind(self, heard: OrderState) -> bool:
         """Old news: something later is already known."""
         known = self._states.get(heard.client_id)

@@ -36,8 +36,8 @@ class Exchange(Protocol):
         did not settle within the adapter's time. An already known client id returns that order's state."""
 
     async def cancel(self, symbol: str, client_id: str, kind: OrderKind) -> OrderState | None:
-        """Cancel and return the order's *final* state, with what it executed; None when the exchange never had it.
-        An order that was already final is no error."""
+        """Cancel and return the order's *final* state, with what it executed; None when the exchange does not have it: it never
+        had it, or, unless it is an entry, has surely lost it. An order that was already final is no error."""
 
     async def find(self, symbol: str, client_id: str, kind: OrderKind) -> OrderState | None:
         """Ask by client id. None: the exchange says it does not have it (an algo order may lag by seconds)."""

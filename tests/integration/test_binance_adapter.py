@@ -296,6 +296,56 @@ async def test_a_stop_that_triggered_meanwhile_tells_what_its_child_executed(wor
     assert (state.status, state.executed, state.kind) == (OrderStatus.FILLED, STOP.quantity, OrderKind.ALGO)
 
 
+def loses_every_order(world: World) -> None:
+    """As after a reset of the demo exchange: no list shows an order, no question finds one."""
+    for path in (ORDER, ALGO):
+        world.proxy.add(Fault("DELETE", path, reaches=False, status=400, body=code(-2011, "Unknown order sent."), times=None))
+        world.proxy.add(Fault("GET", path, reaches=False, status=400, body=code(-2013, "Order does not exist."), times=None))
+    world.proxy.add(Fault("GET", "/fapi/v1/openOrders", reaches=False, status=200, body="[]", times=None))
+    world.proxy.add(Fault("GET", "/fapi/v1/openAlgoOrders", reaches=False, status=200, body="[]", times=None))
+
+
+TARGET = LimitOrder(cid(Purpose.TARGET_1), BTC, Side.SELL, D("0.030"), D("85400.0"), TimeInForce.GTC, reduce_only=True)
+
+
+@pytest.mark.parametrize("order", [STOP, TARGET], ids=["stop", "target"])
+async def test_an_order_the_exchange_has_lost_is_gone_when_its_absence_is_sure(
+    world: World, exchange: BinanceExchange, order: StopOrder | LimitOrder
+) -> None:
+    await exchange.place(ENTRY)
+    await exchange.place(order)
+    loses_every_order(world)
+    clock = QuickClock()
+    began = clock.monotonic()
+    assert await exchange.cancel(BTC, order.client_id, order.kind) is None
+    assert clock.monotonic() - began >= 3 + 2, "the receive window, and the allowance for lag"
+
+
+async def test_a_lost_order_that_a_list_still_shows_is_not_gone(world: World, exchange: BinanceExchange) -> None:
+    await exchange.place(ENTRY)
+    await exchange.place(STOP)
+    for method, number in (("DELETE", -2011), ("GET", -2013)):
+        world.proxy.add(Fault(method, ALGO, reaches=False, status=400, body=code(number), times=None))
+    with pytest.raises(OutcomeUnknown, match=STOP.client_id):
+        await exchange.cancel(BTC, STOP.client_id, STOP.kind)
+
+
+async def test_one_unanswered_question_leaves_a_lost_order_unknown(world: World, exchange: BinanceExchange) -> None:
+    await exchange.place(ENTRY)
+    await exchange.place(STOP)
+    world.proxy.add(Fault("GET", ALGO, reaches=False, status=503, body=UNKNOWN_503))
+    loses_every_order(world)
+    with pytest.raises(OutcomeUnknown, match=STOP.client_id):
+        await exchange.cancel(BTC, STOP.client_id, STOP.kind)
+
+
+async def test_an_entrys_absence_is_never_believed(world: World, exchange: BinanceExchange) -> None:
+    await exchange.place(BID)
+    loses_every_order(world)
+    with pytest.raises(OutcomeUnknown, match=BID.client_id):
+        await exchange.cancel(BTC, BID.client_id, BID.kind)
+
+
 # -- the private stream -------------------------------------------------------------------------------------------------
 
 
