@@ -24,7 +24,7 @@ from app.bus.in_memory import InMemoryInbox, InMemoryLease, InMemoryMarketBus, I
 from app.bus.port import AlertEnvelope, Inbox, MarketBus
 from app.clock import SystemClock
 from app.domain.instrument import Side
-from app.domain.market import MINUTE_MS, BarIndicators, BetaReading, MarketMessage, MarkPrice, StreamHealth
+from app.domain.market import MINUTE_MS, BarIndicators, BetaReading, MarketMessage, MarkPrice, Quote, StreamHealth
 from app.domain.orders import ExchangeEvent, Order, OrderState
 from app.domain.plan import OrderName, Plan, Purpose, trade_id_for
 from app.domain.rules import TradingRules
@@ -33,6 +33,7 @@ from app.exchange.binance import BinanceExchange
 from app.replay.invariants import Invariants
 from app.simulator.server import RunningSimulator, running_simulator
 from app.simulator.tape import Candle
+from app.simulator.tape_synthetic import SyntheticTape
 from app.simulator.venue import Tick
 from app.simulator.venue_state import ConstantFunding, VenueConfig
 from app.simulator.venue_types import AlgoOrder, ReduceOnlyPolicy
@@ -40,6 +41,8 @@ from app.storage.audit import audit_trade
 from app.storage.port import AlertRecord, Entry, Note, StoredTrade, TradeClosed
 from app.storage.sqlite import SqliteJournal
 from app.storage.statements import Write
+from app.stream.config import StreamConfig
+from app.stream.service import run_stream_node
 from app.trader.config import TraderConfig
 from app.trader.service import Trader
 
@@ -124,6 +127,7 @@ class ScenarioMarket:
         self.supertrend = (84_700.0, True)
         self.funding_rate = Decimal("0.00005")
         self.publishes = True
+        self.has_tape = simulator.runtime.speed > 0  # the market moves by itself
         self.watch: Invariants | None = None
         self._http = http
         self._ahead: list[tuple[Decimal, int]] = []  # where the next beats go, and the exchange time they take beyond the host's
@@ -140,7 +144,8 @@ class ScenarioMarket:
             if now - before > STALL_S:
                 self.excuse()
             price, extra_ms = self._ahead.pop(0) if self._ahead else (self.price, 0)
-            self.move(price, round((now - before) * 1000) + extra_ms)
+            if not self.has_tape:
+                self.move(price, round((now - before) * 1000) + extra_ms)
             before = now
             if self.publishes:
                 await bus.publish(self._messages())
@@ -407,6 +412,17 @@ class ScenarioWorld(ScenarioMarket):
         assert reply is not None, f"no reply to {alert_id}\n{self.story()}"
         return reply
 
+    async def until_the_feed_is_whole(self) -> None:
+        """Prices, bars and β of the real stream node, none of them old."""
+
+        def is_whole() -> bool:
+            latest, now_ms = list(self.market_server.latest.values()), self.venue.now_ms
+            fresh = [m for m in latest if isinstance(m, Quote | MarkPrice) and now_ms - m.time_ms < 2_000]
+            bars = [m for m in latest if isinstance(m, BarIndicators) and m.interval_ms == 3 * MINUTE_MS]
+            return len(fresh) == 6 and len(bars) == 3 and sum(isinstance(m, BetaReading) for m in latest) == 2
+
+        await self.until("the whole feed", is_whole, 2 * PATIENCE_S)  # the first indicators may compile
+
     def beat(self) -> Mapping[str, Any]:
         """The trader's last heartbeat."""
         return decode_json(self.server.read("beat:trader") or b"{}")
@@ -486,6 +502,14 @@ def alert_envelope(clock: SystemClock, side: Side, **fields: Any) -> AlertEnvelo
     return replace(envelope, alert_id=trade_id_for(envelope.lasting_key))
 
 
+async def serve_feed(world: ScenarioWorld) -> None:
+    """The real stream node, until cancelled."""
+    simulator = world.simulator
+    routes = {f"{route}_ws_url": f"{simulator.ws_url}/{route}/ws" for route in ("public", "market")}
+    stream = StreamConfig(rest_url=simulator.base_url, **routes)
+    await run_stream_node(stream, InMemoryMarketBus(world.market_server), world.clock, asyncio.Event())
+
+
 Story = Callable[[Path, ReduceOnlyPolicy], Coroutine[Any, Any, None]]
 
 
@@ -508,25 +532,32 @@ async def scenario(
     follow: float = 1.0,
     funding: Decimal = Decimal("0.0001"),
     watched: bool = True,
+    stream_node: bool = False,
     faults: Sequence[Mapping[str, Any]] = (),
 ) -> AsyncIterator[ScenarioWorld]:
     """A fresh exchange and a trader on it. ``watched``: the invariants hold all along. ``faults`` are in force from the first
-    alert on."""
+    alert on. ``stream_node``: a market that moves by itself, brought to the bus by the real stream node."""
     config = VenueConfig(balance=balance, reduce_only_policy=policy)
+    tape, speed = (SyntheticTape(11, SystemClock().wall_ms()), 1.0) if stream_node else (StillTape(), 0.0)
     async with (
-        running_simulator(StillTape(), config, ConstantFunding(funding), speed=0) as simulator,
+        running_simulator(tape, config, ConstantFunding(funding), speed=speed) as simulator,
         aiohttp.ClientSession(simulator.base_url) as http,
     ):
         world = ScenarioWorld(simulator, http, volume, follow)
         world.rules, world.directory = rules, directory
         world.watch = Invariants(world.venue, world.clock, lag_s=1.0) if watched else None
-        market = asyncio.create_task(world.run(InMemoryMarketBus(world.market_server)))
+        tasks = [asyncio.create_task(world.run(InMemoryMarketBus(world.market_server)))]
         try:
+            if stream_node:
+                world.publishes = False
+                tasks.append(asyncio.create_task(serve_feed(world)))
             await world.start_trader()
             if faults:
                 await world.break_with(*faults)
             yield world
             await world.stop_trader()
         finally:
-            market.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
         assert world.watch is None or not world.watch.broken, world.watch.broken

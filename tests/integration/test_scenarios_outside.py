@@ -1,4 +1,4 @@
-"""Execution scenarios ES-33 to ES-49: other hands on the account, ADL, liquidation, dead streams, funding, the clock.
+"""Execution scenarios ES-33 to ES-49 and ES-58: other hands on the account, ADL, liquidation, dead streams, funding, the clock.
 
 Each is a row of docs/execution-scenarios.md.
 """
@@ -11,7 +11,7 @@ from scenario_world import POLICIES, ScenarioWorld, purpose_of, scenario, under_
 from simulation.world import BLOCKS, with_rules
 
 from app.domain.instrument import Side
-from app.domain.market import MINUTE_MS
+from app.domain.market import MINUTE_MS, MarkPrice
 from app.domain.plan import Purpose
 from app.domain.rules import EntryStyle
 from app.simulator.venue_types import IncomeType, ReduceOnlyPolicy
@@ -164,6 +164,26 @@ async def test_es43_market_stream_dead_in_an_open_trade(tmp_path: Path, policy: 
         await world.until("old prices", lambda: (world.beat()["feed_age_ms"] or 0) > 1_000)
         refused = await world.reply(await world.alert(id="next", **BLOCKS[Side.BUY]))
         assert refused["code"] in ("stale_price", "stale_bars"), refused
+
+
+async def test_es58_market_stream_silent_at_the_stream_node(tmp_path: Path) -> None:
+    """The real stream node hears nothing over sockets that stay open: no entry until it has the market again."""
+    async with scenario(tmp_path, rules=IOC, stream_node=True) as world:
+        await world.until_the_feed_is_whole()
+        trade_id = await world.alert(id="first")
+        await world.until_said(trade_id, "protected")
+        await world.break_with({"kind": "market-silent"})
+        marks = [mark for mark in world.market_server.latest.values() if isinstance(mark, MarkPrice)]
+        await world.until("old marks", lambda: world.venue.now_ms - max(mark.time_ms for mark in marks) > 6_000)
+        assert world.covered()
+        await world.flattened(trade_id)
+        refused = await world.reply(await world.alert(id="second"))
+        assert refused["code"].startswith("stale_"), refused
+        await world.break_with()
+        await world.until_the_feed_is_whole()
+        trade_id = await world.alert(id="third")
+        await world.until_said(trade_id, "protected")
+        await world.flattened(trade_id)
 
 
 async def test_es44_market_stream_dies_in_the_makers_wait(tmp_path: Path) -> None:
