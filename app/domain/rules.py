@@ -43,6 +43,7 @@ class SizingRules(_Rules):
 class EntryRules(_Rules):
     style: EntryStyle = EntryStyle.MAKER
     maker_wait_ms: Annotated[int, Field(ge=0, le=10_000)] = 700
+    dead_man: bool = False  # the exchange itself cancels a resting entry 3 s after the trader was last heard of
     slippage_cap: Fraction = Decimal("0.0006")
     max_run_r: Positive = Decimal("0.25")
 

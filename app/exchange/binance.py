@@ -34,6 +34,7 @@ from app.exchange.binance_rest import (
     ACCOUNT_CONFIG,
     BOOK_TICKER,
     COMMISSION,
+    COUNTDOWN,
     EXCHANGE_INFO,
     LEVERAGE,
     MARGIN_TYPE,
@@ -43,6 +44,7 @@ from app.exchange.binance_rest import (
     BinanceRest,
 )
 from app.exchange.binance_stream import PrivateStream
+from app.exchange.budget import Priority
 from app.exchange.codes import NOTHING_TO_CHANGE
 from app.exchange.errors import ExchangeError, NotPermitted, OrderRefused, UnknownSymbol
 from app.exchange.ledger import Ledger
@@ -143,6 +145,10 @@ class BinanceExchange:
 
     async def cancel(self, symbol: str, client_id: str, kind: OrderKind) -> OrderState | None:
         return await self._desk.cancel(symbol, client_id, kind)
+
+    async def arm_countdown(self, symbol: str, milliseconds: int) -> None:
+        priority = Priority.NORMAL if milliseconds else Priority.PROTECTIVE  # calling it off keeps our targets in the book
+        await self._rest.call(COUNTDOWN, {"symbol": symbol, "countdownTime": milliseconds}, priority)
 
     async def find(self, symbol: str, client_id: str, kind: OrderKind) -> OrderState | None:
         return await self._desk.find(symbol, client_id, kind)

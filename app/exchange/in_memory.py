@@ -171,6 +171,10 @@ class InMemoryExchange:
         self.pump()
         return await self.find(symbol, client_id, kind)
 
+    async def arm_countdown(self, symbol: str, milliseconds: int) -> None:
+        with _our_errors():
+            self._venue.set_countdown(symbol, milliseconds)
+
     async def find(self, symbol: str, client_id: str, kind: OrderKind) -> OrderState | None:
         with _our_errors():
             try:

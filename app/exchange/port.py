@@ -39,6 +39,10 @@ class Exchange(Protocol):
         """Cancel and return the order's *final* state, with what it executed; None when the exchange does not have it: it never
         had it, or, unless it is an entry, has surely lost it. An order that was already final is no error."""
 
+    async def arm_countdown(self, symbol: str, milliseconds: int) -> None:
+        """Have the exchange cancel all plain orders on ``symbol`` after so long by its own clock, unless told anew; 0 calls it
+        off. Conditional orders need not be spared."""
+
     async def find(self, symbol: str, client_id: str, kind: OrderKind) -> OrderState | None:
         """Ask by client id. None: the exchange says it does not have it (an algo order may lag by seconds)."""
 

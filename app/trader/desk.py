@@ -12,6 +12,7 @@ from app.domain.orders import Fill, OrderState
 from app.domain.plan import OrderName
 from app.domain.trade import by_urgency, step
 from app.domain.trade.messages import (
+    ArmCountdown,
     Ask,
     Cancel,
     Command,
@@ -103,7 +104,7 @@ class Desk:
         before = live.trade
         live.trade, commands = step(before, event, now)
         for command in by_urgency(commands):
-            if isinstance(command, Place | Cancel | Ask | ReadQuote | Sweep):
+            if isinstance(command, Place | Cancel | Ask | ArmCountdown | ReadQuote | Sweep):
                 self._executor.carry_out(live.trade_id, command)
         self._set_alarm(live)
         is_news = not isinstance(event, (QuoteSeen, Tick))

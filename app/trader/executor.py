@@ -1,6 +1,7 @@
 """Carries out what a trade wants done at the exchange, and turns every answer and every failure into a fact for it."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -9,7 +10,9 @@ import structlog
 from app.clock import Clock
 from app.domain.orders import OrderState
 from app.domain.plan import OrderName
+from app.domain.trade.dead_man import COUNTDOWN_MS
 from app.domain.trade.messages import (
+    ArmCountdown,
     Ask,
     Cancel,
     CancelFailed,
@@ -73,8 +76,9 @@ class Executor:
         self._clock = clock
         self._report = report
         self._spawn = spawn
+        self._countdowns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by symbol
 
-    def carry_out(self, trade_id: str, command: Place | Cancel | Ask | ReadQuote | Sweep) -> None:
+    def carry_out(self, trade_id: str, command: Place | Cancel | Ask | ArmCountdown | ReadQuote | Sweep) -> None:
         match command:
             case Place():
                 self._spawn(self._place(trade_id, command))
@@ -82,6 +86,8 @@ class Executor:
                 self._spawn(self._cancel(trade_id, command))
             case Ask():
                 self._spawn(self._ask(trade_id, command))
+            case ArmCountdown():
+                self._spawn(self._arm_countdown(command))
             case ReadQuote():
                 self._spawn(self._read_quote(trade_id, command))
             case Sweep():
@@ -100,7 +106,7 @@ class Executor:
             state = await self._exchange.cancel(command.symbol, command.client_id, command.kind)
         except ExchangeError as error:
             log.warning("cancel_failed", client_id=command.client_id, error=str(error), code=error.code)
-            await self._clock.sleep(error.retry_after if isinstance(error, RateLimited) else RETRY_S)
+            await self._clock.sleep(_pause_after(error))
             self._report(trade_id, CancelFailed(command.client_id))
             return
         self._report(trade_id, OrderMissing(command.client_id) if state is None else OrderKnown(state))
@@ -112,6 +118,21 @@ class Executor:
             self._report(trade_id, OrderFailed(command.client_id, Failure.UNKNOWN, f"{error.code} {error}"))
             return
         self._report(trade_id, OrderMissing(command.client_id) if state is None else OrderKnown(state))
+
+    async def _arm_countdown(self, command: ArmCountdown) -> None:
+        """One at a time per symbol, in the order wanted. Calling it off is tried again until no countdown can still run."""
+        async with self._countdowns[command.symbol]:
+            give_up_at = self._clock.monotonic() + (0.0 if command.milliseconds else COUNTDOWN_MS / 1000)
+            while True:
+                try:
+                    await self._exchange.arm_countdown(command.symbol, command.milliseconds)
+                    return
+                except ExchangeError as error:
+                    log.warning("countdown_not_set", symbol=command.symbol, ms=command.milliseconds, error=str(error))
+                    pause = _pause_after(error)
+                if self._clock.monotonic() + pause >= give_up_at:
+                    return
+                await self._clock.sleep(pause)
 
     async def _read_quote(self, trade_id: str, command: ReadQuote) -> None:
         try:
@@ -133,6 +154,10 @@ class Executor:
             leftovers = tuple(state for states in found for state in states if _is_of(trade_id, state))
             self._report(trade_id, Swept(leftovers, {p.symbol: p.quantity for p in account.positions}))
             return
+
+
+def _pause_after(error: ExchangeError) -> float:
+    return max(RETRY_S, error.retry_after) if isinstance(error, RateLimited) else RETRY_S
 
 
 def _is_of(trade_id: str, state: OrderState) -> bool:

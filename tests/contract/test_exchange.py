@@ -322,6 +322,27 @@ async def test_an_order_that_never_was_is_none(world: World, kind: OrderKind) ->
     assert await world.exchange.cancel(BTC, cid(Purpose.EXIT, 9), kind) is None
 
 
+async def test_a_countdown_cancels_the_plain_orders_unless_called_off(world: World) -> None:
+    await world.exchange.place(ENTRY)
+    await world.exchange.place(STOP)
+    await world.exchange.place(BID)
+    await world.exchange.arm_countdown(BTC, 3_000)
+    await world.pass_time(2_000)
+    await world.exchange.arm_countdown(BTC, 3_000)  # anew
+    await world.pass_time(2_000)
+    await world.exchange.arm_countdown(BTC, 0)
+    await world.pass_time(60_000)
+    assert {state.client_id for state in await world.exchange.open_orders(BTC)} == {BID.client_id, STOP.client_id}
+
+    await world.exchange.arm_countdown(BTC, 3_000)
+    await world.pass_time(2_999)
+    assert BID.client_id in {state.client_id for state in await world.exchange.open_orders(BTC)}
+    await world.pass_time(1)
+    [told] = await world.log.until(OrderState, about(BID.client_id, OrderStatus.CANCELED))
+    assert told.executed == 0
+    assert [state.client_id for state in await world.exchange.open_orders(BTC)] == [STOP.client_id]
+
+
 # -- reading back -------------------------------------------------------------------------------------------------------
 
 

@@ -66,6 +66,7 @@ class Faults:
     after: dict[Purpose, list[Fault]] = field(default_factory=dict)  # the venue has it, the trader has no answer yet
     connects: list[ExchangeError] = field(default_factory=list)  # what a connecting trader is told
     cancels: list[ExchangeError] = field(default_factory=list)  # a cancel is carried out, its answer lost
+    countdowns: list[ExchangeError] = field(default_factory=list)  # instead of calling a countdown off
     down: ExchangeError | None = None  # raised by every request
     silent: bool = False  # the private stream brings nothing, and says nothing of it
     stream_delay_s: float = 0.0
@@ -83,6 +84,7 @@ class SimulatedExchange(InMemoryExchange):
         self._watch = watch
         self._faults = faults
         self.placed = placed
+        self.countdowns: list[tuple[str, int]] = []
         self.is_heard = True  # a dead process's connection takes no events
 
     async def connect(self) -> None:
@@ -121,6 +123,13 @@ class SimulatedExchange(InMemoryExchange):
         if self._faults.cancels:
             raise self._faults.cancels.pop(0)
         return state
+
+    async def arm_countdown(self, symbol: str, milliseconds: int) -> None:
+        await self._travel(LATENCY_S)
+        if milliseconds == 0 and self._faults.countdowns:
+            raise self._faults.countdowns.pop(0)
+        await super().arm_countdown(symbol, milliseconds)
+        self.countdowns.append((symbol, milliseconds))
 
     async def find(self, symbol: str, client_id: str, kind: OrderKind) -> OrderState | None:
         await self._travel(LATENCY_S)

@@ -8,11 +8,12 @@ restart all lead through the same code. Protective orders leave first.
 from collections.abc import Iterable
 
 from app.domain.orders import StopOrder
+from app.domain.trade.dead_man import drive_dead_man
 from app.domain.trade.entry import drive_entry
 from app.domain.trade.exits import drive_closing, drive_exit, drive_natural_end
 from app.domain.trade.facts import absorb
 from app.domain.trade.hedges import drive_hedge
-from app.domain.trade.messages import BarClosed, Command, Event, Instant, Place
+from app.domain.trade.messages import ArmCountdown, BarClosed, Command, Event, Instant, Place
 from app.domain.trade.protection import drive_protection
 from app.domain.trade.questions import drive_questions
 from app.domain.trade.state import Trade, Work
@@ -49,8 +50,19 @@ def _drive(work: Work, event: Event) -> None:
         drive_exit(work, leg)
     drive_closing(work)
     drive_questions(work)
+    drive_dead_man(work)
 
 
 def by_urgency(commands: Iterable[Command]) -> list[Command]:
-    """Stops first on the socket, then everything else in the order it was decided."""
-    return sorted(commands, key=lambda c: 0 if isinstance(c, Place) and isinstance(c.order, StopOrder) else 1)
+    """Stops first on the socket, but for a countdown that must not meet them; then the rest in the order it was decided."""
+    return sorted(commands, key=_urgency)
+
+
+def _urgency(command: Command) -> int:
+    match command:
+        case ArmCountdown(milliseconds=0):
+            return 0
+        case Place(order=StopOrder()):
+            return 1
+        case _:
+            return 2

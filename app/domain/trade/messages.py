@@ -158,6 +158,14 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class ArmCountdown:
+    """Have the exchange cancel the symbol's plain orders by itself after so long, unless told anew; 0 calls it off."""
+
+    symbol: str
+    milliseconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReadQuote:
     """The last quote is too old to trade on: read one by request."""
 
@@ -200,4 +208,4 @@ class Finish:
     reason: str
 
 
-Command = Place | Cancel | Ask | ReadQuote | Repair | Sweep | Say | Pause | Finish
+Command = Place | Cancel | Ask | ArmCountdown | ReadQuote | Repair | Sweep | Say | Pause | Finish

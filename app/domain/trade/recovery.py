@@ -47,6 +47,7 @@ def recover(
     trade.attempt_base = lives * ATTEMPTS_PER_LIFE
     trade.said, trade.exit_reason = said, exit_reason
     trade.finish_from = now.monotonic + SETTLE_S
+    trade.countdown_at = now.monotonic  # the last life's may still run, and would cancel the targets placed now
     for state in orders:
         name = OrderName.parse(state.client_id)
         if name is not None and name.trade_id == plan.trade_id:

@@ -108,6 +108,7 @@ class Trade:
     supertrend_agreed: bool = False
     trailed: bool = False
     trailed_bar_ms: int = 0
+    countdown_at: float | None = None  # monotonic; when the exchange's countdown was last set, None while it is off
     buying_stopped: bool = False
     entry_code: str = ""  # why the main entry was cut short or came to nothing
     exit_reason: str = ""
