@@ -85,7 +85,7 @@ class BinanceExchange:
                 await self._rest.sync_clock()
                 _check_account(await self._rest.read(ACCOUNT_CONFIG))
             await self._check_trading()
-            self._translator.wallet_balance = (await self.account()).wallet_balance
+            await self.account()
             await asyncio.gather(*(self.open_orders(symbol) for symbol in self._config.symbols))
             await self._stream.start()
         except BaseException:
@@ -165,7 +165,9 @@ class BinanceExchange:
     # -- account and market -----------------------------------------------------------------------------------------------
 
     async def account(self) -> Account:
-        return await self._queries.account()
+        account = await self._queries.account()
+        self._translator.wallet_balance = account.wallet_balance  # for events that do not touch USDT
+        return account
 
     async def quote(self, symbol: str) -> Quote:
         with parse.understood("quote"):

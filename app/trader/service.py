@@ -13,7 +13,7 @@ import structlog
 
 from app.bus.port import BusUnavailable, Inbox, InboxItem, Lease, MarketBus
 from app.clock import Clock, ExchangeClock
-from app.domain.market import BarIndicators, MarketMessage, Quote
+from app.domain.market import BarIndicators, MarketMessage, MarkPrice, Quote
 from app.domain.orders import AccountUpdate, ExchangeEvent, Fill, OrderState, StreamDown, StreamUp
 from app.domain.refusals import refuse
 from app.domain.trade.messages import BarClosed, ExitRequested, QuoteSeen, StopBuying
@@ -220,6 +220,8 @@ class Trader:
             for live in list(self.desk.trades.values()):
                 if live.trade.plan.symbol == message.symbol:
                     self.desk.tell(live.trade_id, BarClosed(message))
+        elif isinstance(message, MarkPrice):
+            self._account.mark(message)
 
     # --- alerts -------------------------------------------------------------------------------------------------------
 
