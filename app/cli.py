@@ -159,6 +159,7 @@ def gateway() -> None:
         token=settings.auth.token,
         reply_within_s=settings.gateway.reply_within_s,
         max_body_bytes=settings.gateway.max_body_bytes,
+        instance=settings.gateway.instance,
     )
     inbox_url = _required(settings.redis.inbox_url, "inbox_url")
 
@@ -219,12 +220,16 @@ def replay(
 @app.command()
 def operator(
     command: Annotated[str, typer.Argument(help="arm, disarm, pause, resume or flatten")],
+    directory: Annotated[
+        Path, typer.Option(help="The folder of the `quantcloud run` that is meant; QC_REDIS__INBOX_URL beats it.")
+    ] = Path("var"),
 ) -> None:
     """Tell the trader something, through its inbox; prints its answer."""
+    from app.local.folder import address_in
     from app.local.operator import send_command
 
-    settings = load_settings()
-    raise typer.Exit(asyncio.run(send_command(_required(settings.redis.inbox_url, "inbox_url"), command, SystemClock())))
+    inbox_url = load_settings().redis.inbox_url or address_in(directory)
+    raise typer.Exit(asyncio.run(send_command(inbox_url, command, SystemClock())))
 
 
 @app.command()

@@ -81,10 +81,13 @@ class AuthSettings(_Section):
 
 
 class GatewaySettings(_Section):
+    """``instance`` is any word: /health says it back, and whoever started this gateway knows it by it."""
+
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     reply_within_s: Annotated[float, Field(gt=0, le=2.5)] = 2.3
     max_body_bytes: Annotated[int, Field(gt=0)] = 16_384
+    instance: str = ""
 
 
 class JournalSettings(_Section):

@@ -61,6 +61,18 @@ class EmbeddedRedis:
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
+    def ended(self) -> str | None:
+        """Why it is not running though it was started; None while it runs, and when it was stopped or never started."""
+        code = self._process.poll() if self._process else None
+        if code is None:
+            return None
+        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}: {self._last_words()}"
+
+    def check(self) -> None:
+        """Raises NoRedisServer when it has ended by itself."""
+        if (reason := self.ended()) is not None:
+            raise NoRedisServer(f"redis-server {reason}")
+
     async def start(self, within_s: float = 10.0) -> None:
         """Returns when it answers PING. Raises NoRedisServer."""
         executable = find_redis_server()
@@ -84,6 +96,7 @@ class EmbeddedRedis:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C goes to the parent, which stops its children in order
             preexec_fn=_die_with_parent(),
+            umask=0o077,
         )
         if process.stdin is not None:
             with process.stdin as config:

@@ -20,5 +20,5 @@ def create_app(config: GatewayConfig, inbox: Inbox, reader: JournalReader, clock
     doorkeeper = Doorkeeper(config.token, required=config.auth_required)
     app.include_router(webhook.routes(webhook.Webhook(config, inbox, clock, doorkeeper)))
     app.include_router(trades.routes(reader, doorkeeper))
-    app.include_router(health.routes(inbox, config.max_feed_age_ms))
+    app.include_router(health.routes(inbox, config.max_feed_age_ms, config.instance))
     return app

@@ -14,7 +14,7 @@ class BadGatewayConfig(ValueError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayConfig:
     """``reply_within_s`` counts from the request's arrival: TradingView hangs up after 3 s. A feed older than
-    ``max_feed_age_ms`` is a problem to /health."""
+    ``max_feed_age_ms`` is a problem to /health, which also says ``instance``."""
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -23,6 +23,7 @@ class GatewayConfig:
     reply_within_s: float = 2.3
     max_body_bytes: int = 16_384
     max_feed_age_ms: int = 5_000
+    instance: str = ""
 
     def __post_init__(self) -> None:
         length = len(self.token.get_secret_value()) if self.token else 0

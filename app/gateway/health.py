@@ -15,12 +15,15 @@ _MAX_EQUITY_AGE_MS = 5_000  # as rules.freshness.equity_ms, beyond which alerts 
 
 
 class Health(BaseModel):
-    """``problems`` is empty when all is well. ``trader`` is the trader's own word, at most 5 s old."""
+    """``problems`` is empty when all is well. ``trader`` is the trader's own word, at most 5 s old.
+
+    ``instance`` is what gateway.instance says."""
 
     status: str
     inbox: str
     trader: dict[str, Any] | None
     problems: list[str]
+    instance: str = ""
 
 
 async def examine(inbox: Inbox, max_feed_age_ms: int) -> Health:
@@ -70,13 +73,13 @@ def _feed(beat: Mapping[str, Any], max_feed_age_ms: int) -> str | None:
     return None if beat.get("feed_warm", True) else "the market feed is still warming up"
 
 
-def routes(inbox: Inbox, max_feed_age_ms: int) -> APIRouter:
+def routes(inbox: Inbox, max_feed_age_ms: int, instance: str = "") -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/health", response_model=Health, responses={503: {"model": Health, "description": "Something is wrong."}})
     async def get_health() -> JSONResponse:
         """Inbox, trader, exchange and feed. 200 when an alert sent now would be traded, else 503 with what is wrong."""
         health = await examine(inbox, max_feed_age_ms)
-        return answer(503 if health.problems else 200, health.model_dump())
+        return answer(503 if health.problems else 200, {**health.model_dump(), "instance": instance})
 
     return router

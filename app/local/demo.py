@@ -19,7 +19,7 @@ from app.local.processes import ProcessFailed
 from app.local.simulation import SimulatorControl, left_at_exchange
 from app.local.stack import LocalStack, StackOptions, running_stack
 from app.local.timeline import line_for
-from app.settings import BadSettings, Mode, Settings
+from app.settings import AuthSettings, BadSettings, GatewaySettings, Mode, RedisSettings, Settings
 from app.storage.audit import Breach, audit_trade
 from app.storage.port import StoredTrade
 from app.storage.sqlite import JournalReader
@@ -60,10 +60,16 @@ async def run_demo(settings: Settings, clock: Clock, klines: Path | None, seed: 
         parts: list[str] = []
         with console.status("starting ..."):
             options = StackOptions(directory, market.arguments)
-            async with running_stack(settings, options, clock, parts.append) as stack:
+            async with running_stack(_on_its_own(settings), options, clock, parts.append) as stack:
                 console.print(f"[bold]started[/] {', '.join(parts)} in {clock.monotonic() - started:.1f} s")
                 demo = _Demo(stack, settings.rules, console, clock, market)
                 return await demo.play()
+
+
+def _on_its_own(settings: Settings) -> Settings:
+    """A port, a token and a Redis of the demo's own: its alert cannot reach a system that trades, whatever is configured."""
+    own = {"gateway": GatewaySettings(port=0), "auth": AuthSettings(), "redis": RedisSettings()}
+    return settings.model_copy(update=own)
 
 
 @contextlib.contextmanager
@@ -105,7 +111,7 @@ class _Demo:
         """The alert as written in the user's document, twice: TradingView resends, and so do we."""
         self._console.print(f"\n[bold]POST /webhook[/]\n{FIRST_ALERT}")
         breaches = []
-        async with httpx.AsyncClient(timeout=10.0) as client:
+        async with httpx.AsyncClient(timeout=10.0, trust_env=False) as client:
             started = self._clock.monotonic()
             answer = (await client.post(self._stack.alert_url, content=FIRST_ALERT)).json()
             took = self._clock.monotonic() - started

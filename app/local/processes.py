@@ -33,8 +33,8 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        self._log_path.parent.mkdir(parents=True, exist_ok=True)
-        with self._log_path.open("ab") as log_file:
+        self._log_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(self._log_path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "ab") as log_file:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -46,6 +46,7 @@ class Child:
                 stderr=log_file,
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which then stops them in order
                 preexec_fn=_die_with_parent,
+                umask=0o077,  # journal and logs are for their user alone
             )
 
     @property
@@ -63,7 +64,16 @@ class Child:
         if code == BAD_INPUT:
             raise ProcessFailed(self.last_line().removeprefix("quantcloud: "))  # a line meant for a person already
         if code is not None:
-            raise ProcessFailed(f"{self.name} ended with code {code}: {self.last_line()} (log: {self._log_path})")
+            raise ProcessFailed(f"{self.name} {self._reason(code)}")
+
+    async def ended(self) -> str:
+        """Why, once it has."""
+        return self._reason(await self.wait())
+
+    def _reason(self, code: int) -> str:
+        if code < 0:
+            return f"was killed by signal {-code} (log: {self._log_path})"
+        return f"ended with code {code}: {self.last_line()} (log: {self._log_path})"
 
     def last_line(self) -> str:
         lines = self._log_path.read_text(errors="replace").strip().splitlines()

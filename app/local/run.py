@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shlex
 import signal
 from pathlib import Path
 
@@ -10,13 +11,12 @@ from rich.console import Console
 from app.clock import Clock
 from app.local.alerts import FIRST_ALERT
 from app.local.stack import LocalStack, StackOptions, running_stack
+from app.local.supervisor import keep_running
 from app.settings import Settings
-
-WATCH_S = 0.5
 
 
 async def run_stack(settings: Settings, clock: Clock, klines: Path | None, seed: int, directory: Path) -> int:
-    """Exit code 0 after Ctrl-C. Raises ProcessFailed when a part ends by itself."""
+    """Exit code 0 after Ctrl-C. Raises ProcessFailed or NoRedisServer, once started in a group, when a part cannot be kept up."""
     console = Console(highlight=False)
     market = ("--klines", str(klines)) if klines else ("--synthetic", str(seed))
     stop = asyncio.Event()
@@ -37,20 +37,23 @@ async def run_stack(settings: Settings, clock: Clock, klines: Path | None, seed:
 
 
 async def _serve(settings: Settings, clock: Clock, options: StackOptions, console: Console) -> None:
-    """Until cancelled, then stop everything. Raises ProcessFailed."""
+    """Until cancelled, then stop everything."""
     async with running_stack(settings, options, clock, lambda part: console.print(f"starting {part} ...")) as stack:
         _welcome(console, settings, stack, options.directory)
-        while True:
-            stack.check()
-            await clock.sleep(WATCH_S)
+        await keep_running(stack, clock, lambda line: console.print(line, markup=False, soft_wrap=True))
 
 
 def _welcome(console: Console, settings: Settings, stack: LocalStack, directory: Path) -> None:
     body = " ".join(FIRST_ALERT.split())
-    console.print(
-        f"\n[bold]ready for alerts[/] on {stack.gateway_url}  (logs in {directory / 'log'}, Ctrl-C stops)\n", soft_wrap=True
-    )
+    operator = f"quantcloud operator %s --directory {shlex.quote(str(directory))}"
+    ready = "ready for alerts"
+    if stack.paused:
+        ready = "started, but no trades are opened"
+        why = f"the trader is paused ({stack.paused}); to trade again: {operator % 'resume'}"
+        console.print(f"\n{why}", markup=False, soft_wrap=True)
+    console.print(f"\n[bold]{ready}[/] on {stack.gateway_url}  (logs in {directory / 'log'}, Ctrl-C stops)\n", soft_wrap=True)
     console.print(f"curl -s {stack.alert_url} -d '{body}'", soft_wrap=True)
-    console.print(f"curl -s {stack.gateway_url}/health\n", soft_wrap=True)
+    console.print(f"curl -s {stack.gateway_url}/health", soft_wrap=True)
+    console.print(f"{operator % 'pause'}    (or resume, flatten)\n", markup=False, soft_wrap=True)
     if settings.auth.token is None:
         console.print("[dim]the address holds a new token at every start; set QC_AUTH__TOKEN to keep one[/]\n")

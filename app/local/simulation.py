@@ -13,7 +13,7 @@ from app.exchange.binance import BinanceConfig, BinanceExchange
 
 class SimulatorControl:
     def __init__(self, url: str) -> None:
-        self._client = httpx.AsyncClient(base_url=url, timeout=5.0)
+        self._client = httpx.AsyncClient(base_url=url, timeout=5.0, trust_env=False)
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import secrets
-import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -14,6 +14,8 @@ from app.bus.embedded import EmbeddedRedis
 from app.bus.port import BusUnavailable
 from app.bus.redis import RedisInbox
 from app.clock import Clock
+from app.local.folder import PRIVATE, leave_address, own_folder
+from app.local.ports import check_free, free_port
 from app.local.processes import Child, ProcessFailed
 from app.settings import Mode, Settings
 from app.storage.lock import sole_writer
@@ -37,11 +39,14 @@ class LocalStack:
         self._clock = clock
         configured = settings.auth.token
         self.token = configured.get_secret_value() if configured else secrets.token_urlsafe(18)
-        self.gateway_url = f"http://{settings.gateway.host}:{settings.gateway.port or free_port()}"
+        self._host, self._port = settings.gateway.host, settings.gateway.port or free_port()
+        self._instance = secrets.token_urlsafe(12)
+        self.gateway_url = f"http://[{self._host}]:{self._port}" if ":" in self._host else f"http://{self._host}:{self._port}"
         self.simulator_url = f"http://127.0.0.1:{free_port()}"
         self.journal_path = options.directory / "journal.sqlite"
         self.redis = EmbeddedRedis(options.directory / "redis", clock)
         self.children: dict[str, Child] = {}
+        self.paused = ""  # why the trader was found paused at the start; empty when it trades
 
     @property
     def redis_url(self) -> str:
@@ -54,21 +59,23 @@ class LocalStack:
         return f"{self.gateway_url}/webhook/{self.token}"
 
     async def start(self, report: Callable[[str], None]) -> None:
-        """Until the gateway says that all is well. Raises ProcessFailed, NoRedisServer."""
+        """Until our own gateway says that all is well, a pause of the operator aside. Raises ProcessFailed, NoRedisServer."""
+        check_free(self._host, self._port)
         await self._check_given_redis()
         self._prepare_directory()
         if self._settings.exchange.mode is Mode.PAPER:
             report("simulator")
             port = self.simulator_url.rpartition(":")[2]
             await self.launch("simulator", "--port", port, *self._options.simulator)
-            await self._until(f"{self.simulator_url}/fapi/v1/ping")
+            await self._until(f"{self.simulator_url}/fapi/v1/ping", lambda answer: answer.status_code == 200)
         if self._settings.redis.inbox_url is None or self._settings.redis.market_url is None:
             report("redis")
             await self.redis.start()
+        leave_address(self._options.directory, self.redis_url)
         for name in ("stream", "trader", "gateway"):
             report(name)
             await self.launch(name)
-        await self._until(f"{self.gateway_url}/health")
+        await self._until(f"{self.gateway_url}/health", self._is_ready)
 
     async def _check_given_redis(self) -> None:
         """A server that was named is there before anything is started. Raises ProcessFailed."""
@@ -89,7 +96,6 @@ class LocalStack:
         Raises ProcessFailed, and JournalUnavailable when another system runs on that folder."""
         directory = self._options.directory
         try:
-            directory.mkdir(parents=True, exist_ok=True)
             if self._settings.exchange.mode is Mode.PAPER and self.journal_path.exists():
                 with sole_writer(self.journal_path):
                     self._set_aside(directory / f"former-{int(self.journal_path.stat().st_mtime)}")
@@ -98,7 +104,7 @@ class LocalStack:
 
     def _set_aside(self, former: Path) -> None:
         directory = self._options.directory
-        former.mkdir(exist_ok=True)
+        former.mkdir(exist_ok=True, mode=PRIVATE)
         for path in (*directory.glob(f"{self.journal_path.name}*"), directory / "redis", directory / "log"):
             if path.exists():
                 path.rename(former / path.name)
@@ -112,13 +118,13 @@ class LocalStack:
 
     def _environment(self) -> dict[str, str]:
         settings = self._settings
-        host, _, port = self.gateway_url.removeprefix("http://").rpartition(":")
         environment = {
             "QC_REDIS__INBOX_URL": self.redis_url,
             "QC_REDIS__MARKET_URL": settings.redis.market_url or self.redis.url,
             "QC_JOURNAL__PATH": str(self.journal_path),
-            "QC_GATEWAY__HOST": host,
-            "QC_GATEWAY__PORT": port,
+            "QC_GATEWAY__HOST": self._host,
+            "QC_GATEWAY__PORT": str(self._port),
+            "QC_GATEWAY__INSTANCE": self._instance,
             "QC_AUTH__TOKEN": self.token,
         }
         if settings.exchange.mode is Mode.PAPER:
@@ -127,11 +133,21 @@ class LocalStack:
             environment |= {"QC_EXCHANGE__API_KEY": "paper", "QC_EXCHANGE__API_SECRET": "paper"}
         return environment
 
-    async def _until(self, url: str) -> None:
-        """Until it answers 200, while every part lives."""
+    def _is_ready(self, answer: httpx.Response) -> bool:
+        """A paused trader manages what is open and waits for its operator: waiting for it here would be for ever.
+
+        Raises ProcessFailed when it is not our gateway that answers: it would be sent our alerts."""
+        health = _json_object(answer)
+        if health.get("instance") != self._instance:
+            raise ProcessFailed(f"{self.gateway_url} is answered by another program; change gateway.port (QC_GATEWAY__PORT)")
+        self.paused = (health["trader"] or {}).get("paused", "")
+        return answer.status_code == 200 or (bool(self.paused) and len(health["problems"]) == 1)
+
+    async def _until(self, url: str, is_ready: Callable[[httpx.Response], bool]) -> None:
+        """While every part lives."""
         ends = self._clock.monotonic() + START_WITHIN_S
         said = "no answer"
-        async with httpx.AsyncClient(timeout=2.0) as client:
+        async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
             while self._clock.monotonic() < ends:
                 self.check()
                 try:
@@ -139,16 +155,17 @@ class LocalStack:
                 except httpx.TransportError:
                     pass
                 else:
-                    if answer.status_code == 200:
+                    if is_ready(answer):
                         return
                     said = answer.text
                 await self._clock.sleep(POLL_S)
         raise ProcessFailed(f"{url} was not ready within {START_WITHIN_S:.0f} s: {said}")
 
     def check(self) -> None:
-        """Raises ProcessFailed when a part has ended."""
+        """Raises ProcessFailed, NoRedisServer when a part has ended."""
         for child in self.children.values():
             child.check()
+        self.redis.check()
 
     async def stop(self) -> None:
         """No more alerts; then whoever trades; then what they stand on."""
@@ -157,21 +174,23 @@ class LocalStack:
         await self.redis.stop()
 
 
-def free_port() -> int:
-    """A loopback port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _json_object(answer: httpx.Response) -> Mapping[str, Any]:
+    try:
+        body = answer.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 @contextlib.asynccontextmanager
 async def running_stack(
     settings: Settings, options: StackOptions, clock: Clock, report: Callable[[str], None] = lambda part: None
 ) -> AsyncIterator[LocalStack]:
+    """Raises ProcessFailed, NoRedisServer."""
     stack = LocalStack(settings, options, clock)
-    try:
-        await stack.start(report)
-        yield stack
-    finally:
-        await asyncio.shield(stack.stop())
+    with own_folder(options.directory):
+        try:
+            await stack.start(report)
+            yield stack
+        finally:
+            await asyncio.shield(stack.stop())

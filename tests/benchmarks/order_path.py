@@ -31,7 +31,8 @@ from app.clock import SystemClock
 from app.domain.instrument import Side
 from app.domain.orders import MarketOrder
 from app.exchange.binance import BinanceConfig, BinanceExchange
-from app.local.stack import LocalStack, StackOptions, free_port, running_stack
+from app.local.ports import free_port
+from app.local.stack import LocalStack, StackOptions, running_stack
 from app.settings import load_settings
 from app.storage.sqlite import JournalReader
 

@@ -14,7 +14,7 @@ from system_world import processes_naming
 
 from app.bus.embedded import EmbeddedRedis
 from app.clock import SystemClock
-from app.local.stack import free_port
+from app.local.ports import free_port
 from app.simulator.auth import Credentials
 from app.simulator.server import RunningSimulator, running_simulator
 from app.simulator.venue_state import VenueConfig
@@ -141,14 +141,17 @@ async def test_run_on_a_port_that_is_taken(here: Path, taken_port: str) -> None:
 
 
 async def test_an_unreachable_redis(here: Path) -> None:
-    for command in ("run", "demo"):
-        named = ("redis.market_url", "QC_REDIS__MARKET_URL", "127.0.0.1:1")
-        await told(command, folder=here, naming=named, QC_REDIS__MARKET_URL=NOBODY)
+    named = ("redis.market_url", "QC_REDIS__MARKET_URL", "127.0.0.1:1")
+    await told("run", folder=here, naming=named, QC_REDIS__MARKET_URL=NOBODY)
     await told("operator", "pause", folder=here, naming=("QC_REDIS__INBOX_URL",), QC_REDIS__INBOX_URL=NOBODY)
 
 
 async def test_a_demo_on_a_real_account_is_refused(here: Path) -> None:
     await told("demo", folder=here, naming=("exchange.mode", "live", "QC_EXCHANGE__MODE"), QC_EXCHANGE__MODE="live")
+
+
+async def test_an_operator_where_nothing_runs(here: Path) -> None:
+    await told("operator", "pause", folder=here, naming=("in var", "--directory", "QC_REDIS__INBOX_URL"))
 
 
 async def test_an_unknown_command_of_the_operator(here: Path) -> None:

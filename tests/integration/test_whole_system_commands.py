@@ -2,13 +2,17 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import re
 import shlex
 import signal
+import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
@@ -16,10 +20,14 @@ from shared import shared_path
 from system_world import is_alive, log_tails, processes_naming
 
 from app.clock import SystemClock
-from app.local.stack import free_port
+from app.local.ports import free_port
+from app.local.processes import Child, ProcessFailed
+from app.local.stack import StackOptions, running_stack
+from app.settings import GatewaySettings, load_settings
 
 pytestmark = pytest.mark.timeout(300)
 CLOCK = SystemClock()
+TOKEN = "the-token-of-a-system-that-trades"
 INVARIANTS = ("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I10")
 
 
@@ -48,9 +56,33 @@ async def nobody_left(directory: Path) -> None:
     assert not left
 
 
+@contextlib.asynccontextmanager
+async def somebody_else(answer: bytes = b"") -> AsyncIterator[tuple[int, list[bytes]]]:
+    """A server that is not ours: its port, and all that it was sent."""
+    heard: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read(65536))
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer))
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], heard
+
+
 async def demo(directory: Path, *arguments: str) -> str:
-    port = str(free_port())
-    code, out, err = await run_to_its_end("demo", "--keep", str(directory), *arguments, within_s=240, QC_GATEWAY__PORT=port)
+    """Where a system that trades is configured and running: the demo must leave its port, token and Redis alone."""
+    async with somebody_else() as (port, heard):
+        configured = {
+            "QC_GATEWAY__PORT": str(port),
+            "QC_AUTH__TOKEN": TOKEN,
+            "QC_REDIS__INBOX_URL": f"redis://127.0.0.1:{port}/0",
+            "QC_REDIS__MARKET_URL": f"redis://127.0.0.1:{port}/0",
+        }
+        code, out, err = await run_to_its_end("demo", "--keep", str(directory), *arguments, within_s=240, **configured)
+    assert heard == []
+    assert TOKEN not in out
     assert code == 0, f"{out}\n{err}\n{log_tails(directory)}"
     assert err == ""
     for invariant in INVARIANTS:
@@ -72,11 +104,11 @@ async def test_the_demo_on_a_recorded_market(tmp_path: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(directory: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[str]]]:
+async def running(directory: Path, **variables: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[str]]]:
     """``quantcloud run`` until it says it is ready, with the lines it has printed."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "app", "run", "--directory", str(directory)),
-        env=environment(QC_GATEWAY__PORT=str(free_port())),
+        env=environment(QC_GATEWAY__PORT=str(free_port()), **variables),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -97,6 +129,36 @@ async def read_until(process: asyncio.subprocess.Process, lines: list[str], text
             if text in line:
                 return line
     raise AssertionError(f"it ended without {text!r}:\n{''.join(lines)}")
+
+
+async def url_of_health(process: asyncio.subprocess.Process, lines: list[str]) -> str:
+    return shlex.split(await read_until(process, lines, "/health"))[-1]
+
+
+async def until_healthy(url: str) -> None:
+    async with asyncio.timeout(30), httpx.AsyncClient(timeout=5) as client:
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if (await client.get(url)).status_code == 200:
+                    return
+            await CLOCK.sleep(0.05)
+
+
+def part_of(parent: int, name: str) -> int:
+    """The process id of one part of that run."""
+    for path in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if path.name.isdigit() and is_alive(int(path.name)):
+                is_child = int((path / "stat").read_text().rpartition(")")[2].split()[1]) == parent
+                if is_child and name in (path / "cmdline").read_text().replace("\0", " "):
+                    return int(path.name)
+    raise AssertionError(f"there is no {name}")
+
+
+async def operator(command: str, directory: Path) -> str:
+    code, out, err = await run_to_its_end("operator", command, "--directory", str(directory), within_s=30)
+    assert code == 0, err
+    return out
 
 
 async def ends_by(process: asyncio.subprocess.Process, number: signal.Signals) -> int:
@@ -157,3 +219,155 @@ async def test_the_parts_die_with_a_killed_parent(tmp_path: Path) -> None:
         process.kill()
         await process.wait()
     await nobody_left(tmp_path)
+
+
+async def test_a_part_that_was_killed_is_started_again(tmp_path: Path) -> None:
+    """Each of them, Redis too: open trades stay managed, and alerts are taken again."""
+    async with running(tmp_path) as (process, lines):
+        command = shlex.split(await read_until(process, lines, "curl -s"))
+        url, body = next(word for word in command if word.startswith("http")), command[command.index("-d") + 1]
+        health = await url_of_health(process, lines)
+        for name in ("trader", "stream", "gateway", "redis"):
+            killed = part_of(process.pid, name)
+            os.kill(killed, signal.SIGKILL)
+            await read_until(process, lines, f"{name} was killed by signal 9")
+            async with asyncio.timeout(30):
+                while await part_again(process.pid, name) == killed:
+                    await CLOCK.sleep(0.02)
+        await until_healthy(health)
+        async with httpx.AsyncClient(timeout=10) as client:
+            answer = await client.post(url, content=body)
+        assert answer.json()["status"] == "trade placed", log_tails(tmp_path)
+        assert await ends_by(process, signal.SIGINT) == 0
+    await nobody_left(tmp_path)
+
+
+async def part_again(parent: int, name: str) -> int:
+    """Once it is there."""
+    while True:
+        with contextlib.suppress(AssertionError):
+            return part_of(parent, name)
+        await CLOCK.sleep(0.02)
+
+
+async def test_a_part_that_keeps_dying_ends_the_run_in_one_line(tmp_path: Path) -> None:
+    async with running(tmp_path) as (process, lines):
+        await read_until(process, lines, "/health")
+        with (tmp_path / "journal.sqlite.lock").open("w") as lock:
+            os.kill(part_of(process.pid, "trader"), signal.SIGKILL)
+            async with asyncio.timeout(10):
+                while not has_locked(lock):
+                    await CLOCK.sleep(0.005)
+            said = await read_until(process, lines, "in a row")
+        assert "quantcloud: trader ended with code 2" in said
+        assert "another trader is running on it" in said
+        async with asyncio.timeout(30):
+            assert await process.wait() == 2
+    await nobody_left(tmp_path)
+
+
+def has_locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+async def test_a_lost_simulator_ends_the_run(tmp_path: Path) -> None:
+    """Its orders and positions are gone: there is nothing to go on with."""
+    async with running(tmp_path) as (process, lines):
+        await read_until(process, lines, "/health")
+        os.kill(part_of(process.pid, "simulator"), signal.SIGKILL)
+        await read_until(process, lines, "quantcloud: simulator was killed by signal 9")
+        async with asyncio.timeout(30):
+            assert await process.wait() == 2
+    await nobody_left(tmp_path)
+
+
+async def test_the_operator_reaches_a_run_through_its_folder_which_nobody_else_can_read(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    async with running(folder) as (process, lines):
+        health = await url_of_health(process, lines)
+        hint = await read_until(process, lines, "quantcloud operator pause")
+        assert str(folder) in hint
+        open_to_others = [path for path in (folder, *folder.rglob("*")) if path.stat().st_mode & 0o077]
+        assert not open_to_others
+        assert (folder / "inbox.url").exists()
+        await operator("pause", folder)
+        async with httpx.AsyncClient(timeout=10) as client:
+            async with asyncio.timeout(10):
+                while "paused" not in (await client.get(health)).text.partition("problems")[2]:
+                    await CLOCK.sleep(0.05)
+        await operator("resume", folder)
+        await until_healthy(health)
+        assert await ends_by(process, signal.SIGINT) == 0
+    assert not (folder / "inbox.url").exists()
+
+
+async def test_a_run_with_a_paused_trader_starts_and_says_how_to_resume(tmp_path: Path) -> None:
+    """On an exchange that outlives the run, as a pause does."""
+    address = f"127.0.0.1:{free_port()}"
+    simulator = Child("simulator", ["simulator", "--port", address.rpartition(":")[2], "--synthetic", "7"], {}, tmp_path)
+    variables = {
+        "QC_EXCHANGE__MODE": "demo",
+        "QC_EXCHANGE__REST_URL": f"http://{address}",
+        "QC_EXCHANGE__STREAM_URL": f"ws://{address}",
+    }
+    await simulator.start()
+    try:
+        await until_healthy(f"http://{address}/fapi/v1/ping")
+        async with running(tmp_path / "run", **variables) as (process, lines):
+            await url_of_health(process, lines)
+            await operator("pause", tmp_path / "run")
+            assert await ends_by(process, signal.SIGINT) == 0
+        async with running(tmp_path / "run", **variables) as (process, lines):
+            said = await read_until(process, lines, "the trader is paused")
+            assert "quantcloud operator resume --directory" in said
+            health = await url_of_health(process, lines)
+            await operator("resume", tmp_path / "run")
+            await until_healthy(health)
+            assert await ends_by(process, signal.SIGINT) == 0
+    finally:
+        await simulator.stop()
+
+
+async def test_another_program_that_takes_the_gateways_port_is_found_out(tmp_path: Path) -> None:
+    """Between the check that the port is free and our gateway's start: its 200 is not taken for ours."""
+    port = free_port()
+    with contextlib.ExitStack() as held:
+
+        def take_port(part: str) -> None:
+            if part == "gateway":
+                other = (
+                    "import http.server as h, sys; h.test(h.SimpleHTTPRequestHandler, port=int(sys.argv[1]), bind='127.0.0.1')"
+                )
+                server = subprocess.Popen(
+                    [sys.executable, "-c", other, str(port)], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
+                held.callback(server.wait)
+                held.callback(server.kill)
+                while not is_answering(port):
+                    os.sched_yield()
+
+        (tmp_path / "health").write_text('{"status": "ok", "trader": null, "problems": []}')
+        settings = load_settings(gateway=GatewaySettings(port=port))
+        with pytest.raises(ProcessFailed, match=r"QC_GATEWAY__PORT"):
+            async with running_stack(settings, StackOptions(tmp_path / "run", ("--synthetic", "7")), CLOCK, take_port):
+                pytest.fail("it was taken for ours")
+    await nobody_left(tmp_path)
+
+
+def is_answering(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    async with running(tmp_path) as (process, lines):
+        await read_until(process, lines, "/health")
+        code, _, err = await run_to_its_end("run", "--directory", str(tmp_path), within_s=60, QC_GATEWAY__PORT=str(free_port()))
+        assert (code, err.count("\n")) == (2, 1)
+        assert "another run uses it" in err
+        assert (tmp_path / "inbox.url").exists()
+        assert await ends_by(process, signal.SIGINT) == 0
