@@ -1,6 +1,7 @@
 """Every way a trade can end, long and short, with and without an order block, whatever Binance does with reduce-only orders."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -202,6 +203,26 @@ def test_hedges_shrink_with_each_target_and_end_with_the_last_part() -> None:
         await world.ends_properly(trade_id)
 
     # ETH and SOL do not follow here, so that their stops stay away
+    simulate(story, follow=0.0)
+
+
+def test_a_hedge_shrinks_in_parts_the_exchange_takes_as_one_market_order() -> None:
+    async def story(world: World) -> None:
+        trade_id = await world.enters()
+        await world.until_said(trade_id, "covered", leg=1)
+        full = abs(world.position("ETHUSDT"))
+        assert world.trader is not None
+        leg = world.trader.desk.trades[trade_id].trade.legs[1]
+        most = leg.instrument.floor_quantity(full / 8)
+        leg.instrument = replace(leg.instrument, market_max_quantity=most)
+        await world.go_r(trade_id, 1.1)
+        sent = [note.data for note in world.notes(trade_id, "order_sent") if note.data["client_id"].split("-")[2:4] == ["1", "r"]]
+        assert len(sent) >= 3
+        assert all(Decimal(order["quantity"]) <= most for order in sent)
+        assert abs(world.position("ETHUSDT")) == pytest.approx(full * Decimal("0.7"), rel=Decimal("0.02"))
+        await world.operator("flatten")
+        await world.ends_properly(trade_id)
+
     simulate(story, follow=0.0)
 
 

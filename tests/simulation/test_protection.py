@@ -6,8 +6,10 @@ import pytest
 from simulation.world import BLOCKS, Fault, World, hangs, refuses, simulate
 
 from app.domain.instrument import Side
+from app.domain.market import BarIndicators
 from app.domain.orders import Account, Order, StopOrder
 from app.domain.plan import OrderName, Purpose
+from app.domain.trade.messages import BarClosed
 from app.exchange.errors import (
     BadOrder,
     ExchangeError,
@@ -239,6 +241,33 @@ def test_the_working_stop_follows_the_quantity_after_each_fill() -> None:
             assert any(a.close_position for a in world.venue.open_algos("BTCUSDT"))
         await world.go_r(trade_id, -0.2)
         await world.ends_properly(trade_id)
+
+    simulate(story)
+
+
+def test_a_bar_that_comes_late_trails_nothing() -> None:
+    """The stream node back from an outage tells of bars long closed: the stop stays where it is until a current one."""
+
+    async def story(world: World) -> None:
+        trade_id = await world.enters()
+        await world.go_r(trade_id, 1.2)
+        await world.until_said(trade_id, "break_even")
+        assert world.trader is not None
+        interval = world.rules.timeframe_ms
+        now_ms = world.venue.now_ms
+        current_ms = now_ms - now_ms % interval - interval
+        better = float(world.level(trade_id, 0.5))
+
+        def closed(bars_ago: int) -> BarClosed:
+            open_ms = current_ms - bars_ago * interval
+            return BarClosed(BarIndicators("BTCUSDT", interval, open_ms, 85_400.0, 200.0, better, True, 2.0))
+
+        world.trader.desk.tell(trade_id, closed(2))
+        await world.clock.sleep(0.1)
+        assert world.notes(trade_id, "trailed") == []
+        world.trader.desk.tell(trade_id, closed(0))
+        await world.until_said(trade_id, "trailed", timeout_s=0.1)
+        await flattened(world, trade_id)
 
     simulate(story)
 
