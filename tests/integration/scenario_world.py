@@ -6,6 +6,7 @@ posted to the simulator as its user would. The invariants are looked at after ea
 """
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
@@ -47,6 +48,7 @@ from app.trader.config import TraderConfig
 from app.trader.service import Trader
 
 PATIENCE_S = 20.0
+JOURNAL_LAG_S = 3.0  # several worlds share one busy host; in the end it has to agree to the last digit
 BEAT_S = 0.05  # of the market
 STALL_S = 0.3  # a beat so late: the host gave this process no time, which is nobody's fault
 STRIDES = 5  # beats in which the market goes to another price
@@ -276,7 +278,8 @@ class ScenarioMarket:
         while not condition():
             self.check()
             assert self.clock.monotonic() < ends, f"not within {within_s:g} s: {what}\n{self.story()}"
-            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), 1.0)
 
     def check(self) -> None:
         """Raises when somebody who should live has died."""
@@ -301,6 +304,8 @@ class ScenarioWorld(ScenarioMarket):
         self.sent: list[Order] = []
         self.rules = QUICK_RULES
         self.directory = Path()
+        self.tasks: list[asyncio.Task[None]] = []  # market and stream node
+        self._running: asyncio.Task[None] | None = None
         self._trap: Callable[[Entry], bool] = lambda entry: False
 
     # -- the trader ---------------------------------------------------------------------------------------------------
@@ -328,11 +333,12 @@ class ScenarioWorld(ScenarioMarket):
     async def kill_trader(self, *, drain: bool = True) -> None:
         """In this very moment: what its journal had not written yet is lost. With ``drain`` the wire is empty by now."""
         self.journal.die()
-        self._running.cancel()
-        await asyncio.wait([self._running])
-        await self._bury(drain=drain)
+        if self._running is not None:
+            self._running.cancel()
+        await self.dead(drain=drain)
 
-    async def _bury(self, *, drain: bool = True) -> None:
+    async def dead(self, *, drain: bool = True) -> None:
+        await self.until("the death of the trader", lambda: not self.lives())
         await self.journal.close()
         if self.watch is not None:
             self.watch.absent()
@@ -340,7 +346,7 @@ class ScenarioWorld(ScenarioMarket):
             await self.until("what was on the wire", lambda: self.simulator.runtime.in_flight == 0)
 
     def lives(self) -> bool:
-        return not self._running.done()
+        return self._running is not None and not self._running.done()
 
     def excuse(self) -> None:
         if self.watch is not None and self.lives():
@@ -355,25 +361,24 @@ class ScenarioWorld(ScenarioMarket):
 
         self._trap = strikes
 
-    async def dead(self) -> None:
-        await self.until("the death of the trader", self._running.done)
-        await self._bury()
-
     async def stop_trader(self) -> None:
         self.stop.set()
-        await self._running
+        if self._running is not None:
+            await asyncio.wait_for(self._running, PATIENCE_S)
         await self.journal.close()
 
     def check(self) -> None:
-        if self._running.done() and not self._running.cancelled():
-            self._running.result()
-            raise AssertionError("the trader has ended")
+        for task in (*self.tasks, self._running):
+            if task is not None and task.done() and not task.cancelled():
+                task.result()
+                raise AssertionError(f"{task} has ended")
 
     def _heard(self, entry: Entry) -> None:
         if self._trap(entry):
             self._trap = lambda entry: False
             self.journal.die()
-            self._running.cancel()
+            if self._running is not None:
+                self._running.cancel()
         self.entries_written.append(entry)
         if self.watch is not None:
             self.watch.entry_written(entry)
@@ -545,8 +550,8 @@ async def scenario(
     ):
         world = ScenarioWorld(simulator, http, volume, follow)
         world.rules, world.directory = rules, directory
-        world.watch = Invariants(world.venue, world.clock, lag_s=1.0) if watched else None
-        tasks = [asyncio.create_task(world.run(InMemoryMarketBus(world.market_server)))]
+        world.watch = Invariants(world.venue, world.clock, lag_s=JOURNAL_LAG_S) if watched else None
+        tasks = world.tasks = [asyncio.create_task(world.run(InMemoryMarketBus(world.market_server)))]
         try:
             if stream_node:
                 world.publishes = False

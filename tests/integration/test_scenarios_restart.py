@@ -23,12 +23,15 @@ COVER_S = 2.0
 DEAD_S = 2.0
 Step = tuple[str, Mapping[str, Any]]
 STEPS: Mapping[str, tuple[Step, ...]] = {  # the notes before which it dies
-    "ordered": (("planned", {}), ("order_sent", {}), ("order_acknowledged", {"purpose": "i"})),
-    "filled": (("fill", {"purpose": "i", "leg": 0}), ("entered", {}), ("order_acknowledged", {"purpose": "s"})),
-    "protected": (("covered", {"leg": 0}), ("protected", {}), ("order_acknowledged", {"purpose": "b"})),
-    "hedged": (("order_acknowledged", {"purpose": "m", "leg": 1}), ("fill", {"leg": 1}), ("covered", {"leg": 1})),
-    "first target": (("fill", {"purpose": "t1"}), ("break_even", {}), ("order_acknowledged", {"purpose": "r"})),
-    "runner": (("fill", {"purpose": "t2"}), ("trailed", {}), ("exit", {})),
+    "planned": (("planned", {}), ("order_sent", {})),
+    "filled": (("order_acknowledged", {"purpose": "i"}), ("fill", {"purpose": "i", "leg": 0})),
+    "entered": (("entered", {}), ("order_acknowledged", {"purpose": "s"})),
+    "covered": (("covered", {"leg": 0}), ("protected", {})),
+    "hedging": (("order_acknowledged", {"purpose": "b"}), ("order_acknowledged", {"purpose": "m", "leg": 1})),
+    "hedged": (("fill", {"leg": 1}), ("covered", {"leg": 1})),
+    "first target": (("fill", {"purpose": "t1"}), ("break_even", {})),
+    "second target": (("order_acknowledged", {"purpose": "r"}), ("fill", {"purpose": "t2"})),
+    "runner": (("trailed", {}), ("exit", {})),
 }
 
 
