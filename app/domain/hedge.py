@@ -69,19 +69,6 @@ def hedge_quantity(btc_filled: Decimal, ratio: Decimal, max_quantity: Decimal, i
     return quantity if quantity >= instrument.min_quantity else Decimal(0)
 
 
-def pro_rata_reduction(
-    hedge_open: Decimal, hedge_filled: Decimal, btc_open: Decimal, btc_filled: Decimal, instrument: Instrument
-) -> Decimal:
-    """How much of an open leg to close now that ``btc_open`` of ``btc_filled`` is left; all of it when BTC is flat.
-
-    Quantities are unsigned. What is under the minimum quantity waits for the next part.
-    """
-    if btc_open <= 0:
-        return hedge_open
-    due = instrument.floor_quantity(max(hedge_open - hedge_filled * btc_open / btc_filled, Decimal(0)))
-    return due if due >= instrument.min_quantity else Decimal(0)
-
-
 def hedge_stop(side: Side, level: Decimal, atr: Decimal, multiple: Decimal, instrument: Instrument) -> Decimal:
     """``multiple`` × ATR14 beyond ``level`` (the structure's edge when known, else the reference price), on the tick."""
     return max(instrument.stop_price(side, level - side.sign * multiple * atr), instrument.tick)

@@ -1,10 +1,10 @@
-"""Hedge legs: dollars, direction of β, the cap, and pro-rata shrinking."""
+"""Hedge legs: dollars, direction of β, the cap, and what follows a fill."""
 
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from domain_examples import ETH, SOL, D, mathx
+from domain_examples import ETH, D, mathx
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +14,6 @@ from app.domain.hedge import (
     hedge_quantity,
     hedge_stop,
     min_variance_notionals,
-    pro_rata_reduction,
     quantity_ratio,
 )
 from app.domain.instrument import Side
@@ -90,13 +89,6 @@ def test_the_leg_follows_what_filled_up_to_its_maximum() -> None:
     assert hedge_quantity(D("0.001"), D("0.5"), D("7.225"), ETH) == 0
 
 
-def test_pro_rata_shrinking() -> None:
-    assert pro_rata_reduction(D(10), D(10), D("0.7"), D(1), ETH) == D(3)
-    assert pro_rata_reduction(D(7), D(10), D("0.4"), D(1), ETH) == D(3)
-    assert pro_rata_reduction(D(4), D(10), D(0), D(1), ETH) == D(4)
-    assert pro_rata_reduction(D(4), D(10), D("0.7"), D(1), ETH) == 0
-
-
 positive = st.decimals("0.05", "5", places=3)
 
 
@@ -117,15 +109,3 @@ def test_the_btc_equivalent_is_never_above_the_cap(
         assert notional <= betas[symbol] * factor * btc
         ratio = quantity_ratio(notional, btc, D(85_000), D(140))
         assert ratio * D(140) / D(85_000) * btc <= notional * (1 + Decimal("1e-20"))
-
-
-@given(st.lists(st.integers(0, 1000), min_size=1, max_size=6), st.decimals("0.01", "500", places=2))
-def test_a_shrinking_leg_never_goes_under_its_share_and_ends_with_btc(steps: list[int], filled: Decimal) -> None:
-    filled, btc_filled = SOL.floor_quantity(filled), D(1)
-    held = filled
-    for left in sorted(steps, reverse=True):
-        btc_open = D(left) / 1000
-        held -= pro_rata_reduction(held, filled, btc_open, btc_filled, SOL)
-        assert held >= (filled * btc_open if btc_open else 0)
-        assert held - filled * btc_open < SOL.min_quantity + SOL.step
-    assert held - pro_rata_reduction(held, filled, D(0), btc_filled, SOL) == 0
