@@ -52,6 +52,13 @@ ALERT_REFUSALS: Mapping[str, RefusalText] = {
     "bad_bar_time": RefusalText(
         "bar_time $raw is not a time", ('send "bar_time": "{{time}}", or Unix milliseconds or seconds, or ISO-8601 in UTC',)
     ),
+    "qty_unreadable": RefusalText(
+        "qty $raw cannot be read as a quantity",
+        (
+            'send a plain number such as "qty": "0.05", without separators or a unit',
+            "or leave qty out: the server sizes the trade",
+        ),
+    ),
     "qty_not_positive": RefusalText("qty is $qty, which is nothing to trade", ("leave qty out: the server sizes the trade",)),
 }
 

@@ -74,7 +74,7 @@ _ACTIONS: Mapping[str, Action] = {
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A well-formed alert. Numbers that were absent, unresolved or unreadable are None; all present ones are positive.
+    """A well-formed alert. Numbers that were absent, unresolved or (but for qty) unreadable are None; present ones are positive.
 
     ``unresolved`` names fields that still held a placeholder, ``unreadable`` those whose text is no plain number
     (thousands separators included). ``bar_time_ms`` is the opening time of the bar that gave the signal.
@@ -248,7 +248,9 @@ class _Values:
     def alert(self) -> Alert:
         symbol, action = self._symbol(), self._action()
         numbers = {name: self._number(name) for name in NUMBERS}
-        if "qty" in self._present and "qty" not in self._unreadable and numbers["qty"] is None:
+        if "qty" in self._unreadable:  # it may have meant a smaller trade than ours
+            raise _Refused(refuse("qty_unreadable", raw=repr(self._present["qty"][:40])))
+        if "qty" in self._present and numbers["qty"] is None:
             raise _Refused(refuse("qty_not_positive", qty=self._present["qty"][:40]))
         token = self._words("token")
         return Alert(

@@ -102,6 +102,16 @@ def test_a_quantity_of_nothing_is_refused_and_a_price_of_nothing_is_absent(value
     assert alert(sl=value).sl is None
 
 
+@pytest.mark.parametrize("value", ["0,01", "1,000", "1e-13", 1e13, "0.05 BTC", "٣"])
+def test_a_quantity_that_cannot_be_read_is_refused_for_it_may_have_meant_less(value: object) -> None:
+    assert refusal(body(qty=value)).code == "qty_unreadable"
+
+
+@pytest.mark.parametrize("value", ["", "na", None, "{{calc_position_size}}"])
+def test_a_quantity_that_was_not_given_leaves_the_size_to_the_server(value: object) -> None:
+    assert alert(qty=value).qty is None
+
+
 @pytest.mark.parametrize("value", [True, [1], {"a": 1}])
 def test_a_wrong_type_is_refused_and_named(value: object) -> None:
     for name in ("symbol", "side", "sl", "id", "bar_time"):
