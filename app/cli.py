@@ -228,8 +228,9 @@ def operator(
     from app.local.folder import address_in
     from app.local.operator import send_command
 
-    inbox_url = load_settings().redis.inbox_url or address_in(directory)
-    raise typer.Exit(asyncio.run(send_command(inbox_url, command, SystemClock())))
+    configured = load_settings().redis.inbox_url
+    inbox_url, named_by = (configured, "redis.inbox_url (QC_REDIS__INBOX_URL)") if configured else address_in(directory)
+    raise typer.Exit(asyncio.run(send_command(inbox_url, named_by, command, SystemClock())))
 
 
 @app.command()

@@ -44,10 +44,10 @@ def leave_address(directory: Path, inbox_url: str) -> None:
         file.write(inbox_url)
 
 
-def address_in(directory: Path) -> str:
-    """Raises BadSettings."""
+def address_in(directory: Path) -> tuple[str, str]:
+    """The address, and the file that holds it. Raises BadSettings."""
     try:
-        return (directory / _ADDRESS).read_text()
+        return (directory / _ADDRESS).read_text(), str(directory / _ADDRESS)
     except OSError as error:
         what = f"no running system in {directory} ({error.strerror})"
         raise BadSettings(f"{what}: name the folder of `quantcloud run` with --directory, or set QC_REDIS__INBOX_URL") from None

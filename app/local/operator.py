@@ -15,8 +15,10 @@ ANSWER_WITHIN_S = 5.0
 KEY_KEPT_S = 60
 
 
-async def send_command(inbox_url: str, command: str, clock: Clock) -> int:
-    """Exit code 0 when the trader has done it. Raises BadSettings, BusUnavailable."""
+async def send_command(inbox_url: str, named_by: str, command: str, clock: Clock) -> int:
+    """``named_by``: the setting or file that holds the address.
+
+    Exit code 0 when the trader has done it. Raises BadSettings, BusUnavailable."""
     try:
         parse_command({"command": command})
     except UnknownCommand as error:
@@ -28,7 +30,7 @@ async def send_command(inbox_url: str, command: str, clock: Clock) -> int:
         await inbox.put(envelope)
         reply = await inbox.wait_reply(name, ANSWER_WITHIN_S)
     except BusUnavailable as error:
-        raise BusUnavailable(f"redis.inbox_url (QC_REDIS__INBOX_URL): {error}; name the trader's inbox") from None
+        raise BusUnavailable(f"{named_by}: {error}; is that system running?") from None
     finally:
         await inbox.close()
     if reply is None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import shlex
 import signal
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -43,9 +44,14 @@ async def _serve(settings: Settings, clock: Clock, options: StackOptions, consol
         await keep_running(stack, clock, lambda line: console.print(line, markup=False, soft_wrap=True))
 
 
+def _typed() -> str:
+    """How this program was called, for it may not be on the PATH."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "quantcloud" else f"{sys.executable} -m app"
+
+
 def _welcome(console: Console, settings: Settings, stack: LocalStack, directory: Path) -> None:
     body = " ".join(FIRST_ALERT.split())
-    operator = f"quantcloud operator %s --directory {shlex.quote(str(directory))}"
+    operator = f"{_typed()} operator %s --directory {shlex.quote(str(directory))}"
     ready = "ready for alerts"
     if stack.paused:
         ready = "started, but no trades are opened"

@@ -12,7 +12,7 @@ import httpx
 
 from app.bus.embedded import EmbeddedRedis
 from app.bus.port import BusUnavailable
-from app.bus.redis import RedisInbox
+from app.bus.redis import BEAT_KEPT_MS, RedisInbox, RedisMarketBus
 from app.clock import Clock
 from app.local.folder import PRIVATE, leave_address, own_folder
 from app.local.ports import check_free, free_port
@@ -22,6 +22,7 @@ from app.storage.lock import sole_writer
 
 START_WITHIN_S = 60.0
 POLL_S = 0.05
+FEED_TELLS_WITHIN_S = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,15 @@ class LocalStack:
         """Where TradingView would post, the token in its path."""
         return f"{self.gateway_url}/webhook/{self.token}"
 
-    async def start(self, report: Callable[[str], None]) -> None:
-        """Until our own gateway says that all is well, a pause of the operator aside. Raises ProcessFailed, NoRedisServer."""
+    async def check_surroundings(self) -> None:
+        """What must be so before anything is started or written: a free port, and servers where they were said to be.
+
+        Raises ProcessFailed."""
         check_free(self._host, self._port)
         await self._check_given_redis()
+
+    async def start(self, report: Callable[[str], None]) -> None:
+        """Until our own gateway says that all is well, a pause of the operator aside. Raises ProcessFailed, NoRedisServer."""
         self._prepare_directory()
         if self._settings.exchange.mode is Mode.PAPER:
             report("simulator")
@@ -78,17 +84,38 @@ class LocalStack:
         await self._until(f"{self.gateway_url}/health", self._is_ready)
 
     async def _check_given_redis(self) -> None:
-        """A server that was named is there before anything is started. Raises ProcessFailed."""
-        for name, url in (("inbox_url", self._settings.redis.inbox_url), ("market_url", self._settings.redis.market_url)):
+        """They answer, and no other system uses them: its trader would take our alerts, and our prices for its own."""
+        for name, in_use in (("inbox_url", self._has_trader), ("market_url", self._has_feed)):
+            url = getattr(self._settings.redis, name)
             if url is None:
                 continue
-            inbox = RedisInbox(url)
+            setting = f"redis.{name} (QC_REDIS__{name.upper()})"
             try:
-                await inbox.last_beat("trader")
+                if await in_use(url):
+                    raise ProcessFailed(f"{setting}: another system is using that server; stop it or unset the setting")
             except BusUnavailable as error:
-                raise ProcessFailed(f"redis.{name} (QC_REDIS__{name.upper()}): {error}; start that server or unset it") from None
-            finally:
-                await inbox.close()
+                raise ProcessFailed(f"{setting}: {error}; start that server or unset it") from None
+
+    async def _has_trader(self, url: str) -> bool:
+        inbox = RedisInbox(url)
+        try:
+            ends = self._clock.monotonic() + BEAT_KEPT_MS / 1000 + 0.5  # the last beat of one that stopped fades by then
+            while await inbox.last_beat("trader") is not None:
+                if self._clock.monotonic() > ends:
+                    return True
+                await self._clock.sleep(POLL_S)
+            return False
+        finally:
+            await inbox.close()
+
+    async def _has_feed(self, url: str) -> bool:
+        bus = RedisMarketBus(url)
+        try:
+            before = list(await bus.latest())
+            await self._clock.sleep(FEED_TELLS_WITHIN_S)
+            return list(await bus.latest()) != before
+        finally:
+            await bus.close()
 
     def _prepare_directory(self) -> None:
         """A simulated exchange begins anew with every start, and so does what is told of it: the former journal is set aside.
@@ -188,6 +215,7 @@ async def running_stack(
 ) -> AsyncIterator[LocalStack]:
     """Raises ProcessFailed, NoRedisServer."""
     stack = LocalStack(settings, options, clock)
+    await stack.check_surroundings()
     with own_folder(options.directory):
         try:
             await stack.start(report)

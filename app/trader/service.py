@@ -138,7 +138,7 @@ class Trader:
         try:
             held = await self._lease.renew() or await self._lease.acquire()
         except BusUnavailable as error:
-            log.warning("lease_unreachable", error=str(error))
+            log.warning("lease_unreachable", setting="redis.inbox_url (QC_REDIS__INBOX_URL)", error=str(error))
             held = False
         self._switches.lease_until = asked_at + self._config.lease_trusted_s if held else 0.0
         return held

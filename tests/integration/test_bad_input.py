@@ -1,6 +1,7 @@
 """Whatever a person can get wrong ends in one line on stderr that names it and the fix, and exit code 2; nothing half done."""
 
 import asyncio
+import itertools
 import os
 import socket
 import sys
@@ -13,7 +14,9 @@ from exchange_worlds import FUNDING, StillTape
 from system_world import processes_naming
 
 from app.bus.embedded import EmbeddedRedis
+from app.bus.redis import RedisInbox, RedisMarketBus
 from app.clock import SystemClock
+from app.domain.market import StreamHealth
 from app.local.ports import free_port
 from app.simulator.auth import Credentials
 from app.simulator.server import RunningSimulator, running_simulator
@@ -225,6 +228,42 @@ async def redis(tmp_path: Path) -> AsyncIterator[EmbeddedRedis]:
     await server.start()
     yield server
     await server.stop()
+
+
+async def test_a_run_keeps_off_an_inbox_whose_trader_is_alive(here: Path, redis: EmbeddedRedis) -> None:
+    """That trader would take the alerts of a simulated system for its own."""
+    inbox = RedisInbox(redis.url)
+
+    async def beat() -> None:
+        while True:
+            await inbox.beat("trader", {"state": "ACTIVE"})
+            await SystemClock().sleep(1)
+
+    beating = asyncio.create_task(beat())
+    try:
+        named = ("redis.inbox_url", "QC_REDIS__INBOX_URL", "another system")
+        await told("run", folder=here, naming=named, QC_REDIS__INBOX_URL=redis.url, QC_GATEWAY__PORT=str(free_port()))
+    finally:
+        beating.cancel()
+        await inbox.close()
+
+
+async def test_a_run_keeps_off_a_market_bus_somebody_feeds(here: Path, redis: EmbeddedRedis) -> None:
+    """Simulated prices would reach a trader that trades on real ones."""
+    bus = RedisMarketBus(redis.url)
+
+    async def feed() -> None:
+        for time_ms in itertools.count():
+            await bus.publish([StreamHealth(True, True, time_ms)])
+            await SystemClock().sleep(0.5)
+
+    feeding = asyncio.create_task(feed())
+    try:
+        named = ("redis.market_url", "QC_REDIS__MARKET_URL", "another system")
+        await told("run", folder=here, naming=named, QC_REDIS__MARKET_URL=redis.url, QC_GATEWAY__PORT=str(free_port()))
+    finally:
+        feeding.cancel()
+        await bus.close()
 
 
 def on(simulator: RunningSimulator, redis: EmbeddedRedis, journal: Path) -> dict[str, str]:

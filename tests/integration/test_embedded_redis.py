@@ -1,5 +1,6 @@
 """The embedded server as a process: who may talk to it, and that it never outlives its parent."""
 
+import asyncio
 import os
 import select
 import signal
@@ -97,3 +98,23 @@ async def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
             await EmbeddedRedis(tmp_path / "b", SystemClock(), port=port).start()
     finally:
         await first.stop()
+
+
+async def test_a_killed_server_is_noticed_and_comes_back_with_its_data(tmp_path: Path) -> None:
+    redis = EmbeddedRedis(tmp_path, SystemClock())
+    await redis.start()
+    inbox = RedisInbox(redis.url)
+    try:
+        redis.check()
+        await inbox.beat("trader", {"state": "ACTIVE"})
+        assert redis.pid is not None
+        os.kill(redis.pid, signal.SIGKILL)
+        await asyncio.to_thread(os.waitid, os.P_PID, redis.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(NoRedisServer, match="was killed by signal 9"):
+            redis.check()
+        await redis.start()
+        redis.check()
+        assert await inbox.last_beat("trader") == {"state": "ACTIVE"}
+    finally:
+        await inbox.close()
+        await redis.stop()

@@ -289,7 +289,7 @@ async def test_the_operator_reaches_a_run_through_its_folder_which_nobody_else_c
     folder = tmp_path / "run"
     async with running(folder) as (process, lines):
         health = await url_of_health(process, lines)
-        hint = await read_until(process, lines, "quantcloud operator pause")
+        hint = await read_until(process, lines, " operator pause")
         assert str(folder) in hint
         open_to_others = [path for path in (folder, *folder.rglob("*")) if path.stat().st_mode & 0o077]
         assert not open_to_others
@@ -323,7 +323,7 @@ async def test_a_run_with_a_paused_trader_starts_and_says_how_to_resume(tmp_path
             assert await ends_by(process, signal.SIGINT) == 0
         async with running(tmp_path / "run", **variables) as (process, lines):
             said = await read_until(process, lines, "the trader is paused")
-            assert "quantcloud operator resume --directory" in said
+            assert " operator resume --directory" in said
             health = await url_of_health(process, lines)
             await operator("resume", tmp_path / "run")
             await until_healthy(health)
