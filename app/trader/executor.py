@@ -149,7 +149,7 @@ class Executor:
                 account = await self._exchange.account()
             except ExchangeError as error:
                 log.warning("sweep_failed", trade_id=trade_id, error=str(error))
-                await self._clock.sleep(RETRY_S)
+                await self._clock.sleep(_pause_after(error))
                 continue
             leftovers = tuple(state for states in found for state in states if _is_of(trade_id, state))
             self._report(trade_id, Swept(leftovers, {p.symbol: p.quantity for p in account.positions}))
