@@ -1,7 +1,9 @@
 """The trades under way: every fact goes to its trade's state machine, every command to the executor or the journal."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -38,6 +40,18 @@ from app.trader.live_trade import LiveTrade
 log = structlog.get_logger(__name__)
 
 MAX_SLEEP_S = 3600.0
+WRITE_AFTER_TURNS = 4  # of the loop: an HTTP client takes up to three until an order's last byte is on the socket
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What one step is to write down."""
+
+    live: LiveTrade
+    event: Event
+    new_fill: bool
+    commands: tuple[Command, ...]
+    now: Instant
 
 
 class Desk:
@@ -55,6 +69,7 @@ class Desk:
         self._clock = clock
         self._exchange_clock = exchange_clock
         self._executor = Executor(exchange, clock, self.tell, spawn)
+        self._unwritten: deque[_Words] = deque()
         self.trades: dict[str, LiveTrade] = {}
         self.on_finish: Callable[[LiveTrade, str], None] = lambda live, reason: None
         self.on_repair: Callable[[LiveTrade, str], None] = lambda live, symbol: None
@@ -99,7 +114,7 @@ class Desk:
             self._step(live, event, ())
 
     def _step(self, live: LiveTrade, event: Event, preface: tuple[Command, ...]) -> None:
-        """Orders leave first; what is to be written down about them follows in the loop's next turn, in the order it was said."""
+        """Orders leave first, and have left when what is to be written down about them follows, in the order it was said."""
         now = self.now()
         before = live.trade
         live.trade, commands = step(before, event, now)
@@ -112,25 +127,39 @@ class Desk:
             live.changed_at = now.monotonic
         if is_news or commands or preface:
             new_fill = before.fills.keys() != live.trade.fills.keys()
-            asyncio.get_running_loop().call_soon(self._write_down, live, event, new_fill, (*preface, *commands), now)
+            self._unwritten.append(_Words(live, event, new_fill, (*preface, *commands), now))
+            if len(self._unwritten) == 1:
+                self._write_after(WRITE_AFTER_TURNS)
 
-    def _write_down(self, live: LiveTrade, event: Event, new_fill: bool, commands: tuple[Command, ...], now: Instant) -> None:
-        match event:
+    def _write_after(self, turns: int) -> None:
+        """Encoding and logging would take the loop from orders that are still on their way to the socket."""
+        if turns:
+            asyncio.get_running_loop().call_soon(self._write_after, turns - 1)
+        else:
+            self._write_down()
+
+    def _write_down(self) -> None:
+        while self._unwritten:
+            self._write(self._unwritten.popleft())
+
+    def _write(self, words: _Words) -> None:
+        live = words.live
+        match words.event:
             case OrderKnown(state):
                 self._journal.append(OrderNote(live.trade_id, state))
-            case Filled(fill) if new_fill:
+            case Filled(fill) if words.new_fill:
                 self._journal.append(FillNote(live.trade_id, fill))
             case _:
                 pass  # the machine says what else matters
-        for command in commands:
-            self._pass_on(live, command, now)
+        for command in words.commands:
+            self._pass_on(live, command, words.now)
 
     def _pass_on(self, live: LiveTrade, command: Command, now: Instant) -> None:
         match command:
             case Place():
                 self._note_sent(live, command, now)
             case Say(kind, data):
-                self.say(live, kind, data, now)
+                self._say(live, kind, data, now)
             case Repair(symbol):
                 self.on_repair(live, symbol)
             case Pause(reason):
@@ -143,7 +172,7 @@ class Desk:
     def _note_sent(self, live: LiveTrade, command: Place, now: Instant) -> None:
         order = command.order
         price = getattr(order, "price", None) or getattr(order, "trigger", None)
-        self.say(
+        self._say(
             live,
             "order_sent",
             {
@@ -157,9 +186,13 @@ class Desk:
             now,
         )
 
-    def say(self, live: LiveTrade, kind: str, data: Mapping[str, Any], at: Instant | None = None) -> None:
-        """A milestone into journal and listeners, with the time since the alert came in."""
-        now = at or self.now()
+    def say(self, live: LiveTrade, kind: str, data: Mapping[str, Any]) -> None:
+        """A milestone that is not the trade's own word, after all that was said before it."""
+        self._write_down()
+        self._say(live, kind, data, self.now())
+
+    def _say(self, live: LiveTrade, kind: str, data: Mapping[str, Any], now: Instant) -> None:
+        """Into journal and listeners, with the time since the alert came in."""
         said = {key: str(value) if isinstance(value, Decimal) else value for key, value in data.items()}
         if live.received_at is not None:
             said["since_alert_ms"] = round((now.monotonic - live.received_at) * 1000, 3)
@@ -183,7 +216,8 @@ class Desk:
             live.timer = None
 
     def close(self) -> None:
-        """The process ends: no alarm rings any more."""
+        """The process ends: what was said is written, no alarm rings any more."""
+        self._write_down()
         for live in self.trades.values():
             self._clear_alarm(live)
         self.trades.clear()
