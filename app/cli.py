@@ -260,17 +260,20 @@ def main() -> None:
         _register_simulator()
     try:
         app()
-    except* _expected_errors() as group:
-        for error in _leaves(group):
+    except Exception as raised:
+        errors = _leaves(raised)
+        if not all(isinstance(error, _expected_errors()) for error in errors):
+            raise
+        for error in errors:
             typer.echo(f"quantcloud: {error}", err=True)
         sys.exit(BAD_INPUT)
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
+def _leaves(raised: Exception) -> list[Exception]:
+    """The errors themselves, out of the groups that task groups wrap them in."""
+    if not isinstance(raised, ExceptionGroup):
+        return [raised]
+    return [leaf for error in raised.exceptions for leaf in _leaves(error)]
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:
