@@ -126,15 +126,20 @@ class LocalStack:
             if self._settings.exchange.mode is Mode.PAPER and self.journal_path.exists():
                 with sole_writer(self.journal_path):
                     self._set_aside(directory / f"former-{int(self.journal_path.stat().st_mtime)}")
+            for path in self._left_by_former_run():
+                path.chmod(PRIVATE if path.is_dir() else 0o600)
         except OSError as error:
             raise ProcessFailed(f"{directory}: {error.strerror}; name a folder that can be written") from None
 
     def _set_aside(self, former: Path) -> None:
-        directory = self._options.directory
         former.mkdir(exist_ok=True, mode=PRIVATE)
-        for path in (*directory.glob(f"{self.journal_path.name}*"), directory / "redis", directory / "log"):
-            if path.exists():
-                path.rename(former / path.name)
+        for path in self._left_by_former_run():
+            path.rename(former / path.name)
+
+    def _left_by_former_run(self) -> list[Path]:
+        directory = self._options.directory
+        paths = (*directory.glob(f"{self.journal_path.name}*"), directory / "redis", directory / "log")
+        return [path for path in paths if path.exists()]
 
     async def launch(self, name: str, *arguments: str) -> Child:
         """(Re)start one part."""

@@ -321,8 +321,11 @@ async def test_a_run_with_a_paused_trader_starts_and_says_how_to_resume(tmp_path
             await url_of_health(process, lines)
             await operator("pause", tmp_path / "run")
             assert await ends_by(process, signal.SIGINT) == 0
+        journal = tmp_path / "run" / "journal.sqlite"
+        journal.chmod(0o644)  # as one begun by other means
         async with running(tmp_path / "run", **variables) as (process, lines):
             said = await read_until(process, lines, "the trader is paused")
+            assert journal.stat().st_mode & 0o077 == 0
             assert " operator resume --directory" in said
             health = await url_of_health(process, lines)
             await operator("resume", tmp_path / "run")
