@@ -1,7 +1,7 @@
 """One trade's report, read from its journal alone: whoever kept the journal, the same account comes of it."""
 
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from app.domain.instrument import Side
@@ -184,8 +184,8 @@ def _account(closed: TradeClosed) -> AccountReport:
     return AccountReport(
         closed_ms=closed.exchange_ms,
         reason=closed.reason,
-        average_entry=None if average is None else Decimal(average).quantize(_MONEY_PLACES),
-        r_unit=closed.r_unit.quantize(_MONEY_PLACES),
+        average_entry=None if average is None else Decimal(average).quantize(_MONEY_PLACES, rounding=ROUND_HALF_EVEN),
+        r_unit=closed.r_unit.quantize(_MONEY_PLACES, rounding=ROUND_HALF_EVEN),
         gross=closed.gross,
         fees=closed.fees,
         funding=closed.funding,
@@ -197,4 +197,4 @@ def _account(closed: TradeClosed) -> AccountReport:
 
 def rounded_r(r: Decimal) -> Decimal:
     """R to six places: what is divided has no last digit."""
-    return r.quantize(_R_PLACES)
+    return r.quantize(_R_PLACES, rounding=ROUND_HALF_EVEN)

@@ -5,7 +5,7 @@ Formulas: Binance's "Liquidation price of USD-M Futures" (one-way mode) and the 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 
 from app.domain.instrument import Side
 from app.simulator.contracts import Contract
@@ -28,8 +28,8 @@ _CALL_RATIO = Decimal("0.8")  # of margin used up by the maintenance margin
 
 
 def to_money(value: Decimal) -> Decimal:
-    """USDT amounts carry eight decimals."""
-    return value.quantize(_CENT)
+    """USDT amounts carry eight decimals, halves to even. Said outright: libraries change the process's Decimal context."""
+    return value.quantize(_CENT, rounding=ROUND_HALF_EVEN)
 
 
 @dataclass(slots=True)

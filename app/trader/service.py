@@ -35,7 +35,7 @@ from app.trader.switches import SwitchBoard
 log = structlog.get_logger(__name__)
 
 BUS_RETRY_S = 0.5
-CONNECT_RETRY_S, MAX_CONNECT_WAIT_S = 0.5, 10.0
+CONNECT_RETRY_S, MAX_CONNECT_WAIT_S, CONNECT_TRIES = 0.5, 10.0, 4
 QUIET = frozenset({"order_sent", "order_acknowledged"})  # every one is in the journal; the log needs none of them
 TAKE_TIMEOUT_S = 1.0
 
@@ -116,13 +116,21 @@ class Trader:
             work.close()
 
     async def _connect(self) -> None:
-        """What another program on this address has used up of its limits is waited for; anything else ends the process."""
+        """What another program on this address has used up of its limits is waited for; an exchange that does not answer is
+        asked a few times, since open positions may wait for us; then, and for anything else, the process ends."""
+        failures = 0
         while True:
             try:
                 await self._exchange.connect()
             except RateLimited as error:
                 log.warning("exchange_limits_used_up", error=str(error), retry_after_s=round(error.retry_after, 1))
                 await self._clock.sleep(min(max(error.retry_after, CONNECT_RETRY_S), MAX_CONNECT_WAIT_S))
+            except NotExecuted as error:
+                failures += 1
+                if failures == CONNECT_TRIES:
+                    raise
+                log.warning("exchange_not_connected", error=str(error))
+                await self._clock.sleep(CONNECT_RETRY_S)
             else:
                 return
 

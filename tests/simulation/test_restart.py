@@ -328,6 +328,18 @@ def test_a_position_no_fill_explains_keeps_its_stops_and_pauses_trading() -> Non
     simulate(story)
 
 
+def test_an_exchange_that_does_not_answer_at_once_is_asked_again() -> None:
+    async def story(world: World) -> None:
+        trade_id = await world.enters()
+        await world.until_said(trade_id, "protected")
+        await world.kill_trader()
+        world.faults.connects = [NotExecuted("timestamp outside of the window", -1021), NotExecuted("connection refused")]
+        await world.start_trader()
+        await ends(world, trade_id)
+
+    simulate(story)
+
+
 def test_limits_used_up_by_another_program_delay_a_restart_and_do_not_end_it() -> None:
     async def story(world: World) -> None:
         trade_id = await world.enters()

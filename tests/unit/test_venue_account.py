@@ -1,11 +1,12 @@
 """Wallet, margin, funding, liquidation and outside changes at the simulated venue, by example."""
 
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 import pytest
 from simulated import BTC, BUY, ETH, SELL, START_MS, d, limit, make_venue, market, move, refused, stop, story
 
 from app.simulator.venue import Venue
+from app.simulator.venue_account import to_money
 from app.simulator.venue_state import FUNDING_INTERVAL_MS
 from app.simulator.venue_types import AlgoStatus, IncomeType, MarginType, OrderType, Status
 
@@ -183,3 +184,10 @@ def test_a_trade_by_hand_and_auto_deleveraging_show_their_client_ids() -> None:
     assert ("adl_autoclose", "CALCULATED", "FILLED") in story(venue.drain_events())
     with refused(-2022):
         venue.auto_deleverage(BTC, d("1"))
+
+
+def test_money_is_rounded_the_same_whatever_context_a_library_has_set() -> None:
+    half = Decimal("1.000000005")
+    with localcontext() as context:
+        context.rounding = ROUND_HALF_UP
+        assert to_money(half) == Decimal("1.00000000")
