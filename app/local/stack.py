@@ -78,10 +78,19 @@ class LocalStack:
             report("redis")
             await self.redis.start()
         leave_address(self._options.directory, self.redis_url)
+        await self._forget_last_beat()
         for name in ("stream", "trader", "gateway"):
             report(name)
             await self.launch(name)
         await self._until(f"{self.gateway_url}/health", self._is_ready)
+
+    async def _forget_last_beat(self) -> None:
+        """The trader of a run that ended seconds ago has left its last word in the inbox: it is not ours to wait for."""
+        inbox = RedisInbox(self.redis_url)
+        try:
+            await inbox.beat("trader", {"state": "STARTING"})
+        finally:
+            await inbox.close()
 
     async def _check_given_redis(self) -> None:
         """They answer, and no other system uses them: its trader would take our alerts, and our prices for its own."""
