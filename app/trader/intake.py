@@ -46,6 +46,7 @@ class Intake:
         account: AccountState,
         switches: SwitchBoard,
         clock: Clock,
+        commissions: Mapping[str, CommissionRates],
     ) -> None:
         self._config = config
         self._exchange = exchange
@@ -55,8 +56,8 @@ class Intake:
         self._account = account
         self._switches = switches
         self._clock = clock
+        self._commissions = commissions
         self._one_at_a_time = asyncio.Lock()  # between deciding to open and having opened nothing else may be decided
-        self.commissions: dict[str, CommissionRates] = {}
         # live trade id → the alert that is to open once it is closed, and when it was taken
         self.reversals: dict[str, tuple[InboxItem, float]] = {}
 
@@ -151,7 +152,7 @@ class Intake:
                     quote=self._market.quotes.get(symbol),
                     mark=self._market.marks.get(symbol),
                     bars=self._market.indicators.get((symbol, rules.timeframe_ms)),
-                    commission=self.commissions.get(symbol),
+                    commission=self._commissions.get(symbol),
                     beta=self._market.betas.get(symbol),
                 )
                 for symbol in rules.symbols

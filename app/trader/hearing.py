@@ -1,0 +1,98 @@
+"""What the exchange and the stream node tell, brought to whoever keeps it and to the trades it concerns."""
+
+from collections.abc import Callable
+
+import structlog
+
+from app.bus.port import BusUnavailable, MarketBus
+from app.clock import Clock, ExchangeClock
+from app.domain.market import BarIndicators, MarketMessage, MarkPrice, Quote
+from app.domain.orders import AccountUpdate, ExchangeEvent, Fill, OrderState, StreamDown, StreamUp
+from app.domain.trade.messages import BarClosed, QuoteSeen
+from app.exchange.port import Exchange
+from app.trader.account_state import AccountState
+from app.trader.desk import Desk
+from app.trader.market_view import MarketState
+
+log = structlog.get_logger(__name__)
+
+BUS_RETRY_S = 0.5
+
+
+class Hearing:
+    """``on_up``: the private stream is (back) up."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        bus: MarketBus,
+        desk: Desk,
+        market: MarketState,
+        account: AccountState,
+        clock: Clock,
+        exchange_clock: ExchangeClock,
+        timeframe_ms: int,
+        on_up: Callable[[], None],
+    ) -> None:
+        self._exchange = exchange
+        self._bus = bus
+        self._desk = desk
+        self._market = market
+        self._account = account
+        self._clock = clock
+        self._exchange_clock = exchange_clock
+        self._timeframe_ms = timeframe_ms
+        self._on_up = on_up
+        self.exchange_up = False
+
+    async def latest_market(self) -> None:
+        """What the stream node has said last, if the bus answers: without it entries stop, recovery goes on."""
+        try:
+            self._market.absorb_all(await self._bus.latest())
+        except BusUnavailable as error:
+            log.warning("market_bus_unreachable", error=str(error))
+
+    async def exchange_events(self) -> None:
+        async for event in self._exchange.events():
+            self._absorb(event)
+
+    def _absorb(self, event: ExchangeEvent) -> None:
+        match event:
+            case OrderState():
+                self._exchange_clock.observe(event.updated_ms)
+                self._desk.order_seen(event)
+            case Fill():
+                self._exchange_clock.observe(event.time_ms)
+                self._desk.fill_seen(event)
+            case AccountUpdate():
+                self._exchange_clock.observe(event.time_ms)
+                self._account.absorb(event)
+            case StreamDown(reason):
+                self.exchange_up = False
+                log.warning("private_stream_down", reason=reason)
+            case StreamUp():
+                self.exchange_up = True
+                self._on_up()
+
+    async def market_feed(self) -> None:
+        while True:
+            try:
+                subscription = self._bus.subscribe()
+                self._market.absorb_all(await self._bus.latest())
+                async for message in subscription:
+                    self._hear(message)
+            except BusUnavailable as error:
+                log.warning("market_bus_unreachable", error=str(error))
+            await self._clock.sleep(BUS_RETRY_S)
+
+    def _hear(self, message: MarketMessage) -> None:
+        self._market.absorb(message)
+        if isinstance(message, Quote):
+            if live := self._desk.owner_of(message.symbol):
+                self._desk.tell(live.trade_id, QuoteSeen(message))
+        elif isinstance(message, BarIndicators) and message.interval_ms == self._timeframe_ms:
+            for live in list(self._desk.trades.values()):
+                if live.trade.plan.symbol == message.symbol:
+                    self._desk.tell(live.trade_id, BarClosed(message))
+        elif isinstance(message, MarkPrice):
+            self._account.mark(message)

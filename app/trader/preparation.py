@@ -1,0 +1,74 @@
+"""What is done before the first alert: a connected exchange, and every symbol's margin, leverage and fees."""
+
+import structlog
+
+from app.clock import Clock
+from app.domain.orders import CommissionRates
+from app.domain.rules import TradingRules
+from app.exchange.errors import NotExecuted, OrderRefused, OutcomeUnknown, RateLimited
+from app.exchange.port import Exchange
+from app.trader.account_state import AccountState
+from app.trader.desk import Desk
+
+log = structlog.get_logger(__name__)
+
+RETRY_S, MAX_CONNECT_WAIT_S, CONNECT_TRIES = 0.5, 10.0, 4
+
+
+async def connect(exchange: Exchange, clock: Clock) -> None:
+    """What another program on this address has used up of its limits is waited for; an exchange that does not answer is
+    asked a few times, since open positions may wait for us; then, and for anything else, the process ends."""
+    failures = 0
+    while True:
+        try:
+            await exchange.connect()
+        except RateLimited as error:
+            log.warning("exchange_limits_used_up", error=str(error), retry_after_s=round(error.retry_after, 1))
+            await clock.sleep(min(max(error.retry_after, RETRY_S), MAX_CONNECT_WAIT_S))
+        except NotExecuted as error:
+            failures += 1
+            if failures == CONNECT_TRIES:
+                raise
+            log.warning("exchange_not_connected", error=str(error))
+            await clock.sleep(RETRY_S)
+        else:
+            return
+
+
+class Preparation:
+    """Isolated margin and leverage, only where flat and without orders; commission rates of the account."""
+
+    def __init__(self, exchange: Exchange, desk: Desk, account: AccountState, rules: TradingRules, clock: Clock) -> None:
+        self._exchange = exchange
+        self._desk = desk
+        self._account = account
+        self._rules = rules
+        self._clock = clock
+        self.commissions: dict[str, CommissionRates] = {}
+
+    async def prepare(self) -> None:
+        """Every symbol, however long the exchange takes to answer."""
+        for symbol in self._rules.symbols:
+            while True:
+                try:
+                    await self._prepare_symbol(symbol)
+                    break
+                except (NotExecuted, OutcomeUnknown) as error:
+                    log.warning("symbol_not_prepared", symbol=symbol, error=str(error))
+                    await self._clock.sleep(RETRY_S)
+
+    async def _prepare_symbol(self, symbol: str) -> None:
+        self.commissions[symbol] = await self._exchange.commission_rates(symbol)
+        if await self._is_in_use(symbol):
+            return
+        try:
+            await self._exchange.set_isolated_margin(symbol)
+            await self._exchange.set_leverage(symbol, self._rules.sizing.leverage)
+        except OrderRefused:
+            if not await self._is_in_use(symbol):  # by a hand that came in between
+                raise
+
+    async def _is_in_use(self, symbol: str) -> bool:
+        self._account.read(await self._exchange.account())
+        orders = await self._exchange.open_orders(symbol)
+        return symbol in self._account.positions or self._desk.owner_of(symbol) is not None or bool(orders)

@@ -1,0 +1,68 @@
+"""Whatever lies in the inbox, one item after the other: alerts go to the intake, the operator's words to the control."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from app.bus.port import BusUnavailable, Inbox, InboxItem
+from app.clock import Clock
+from app.domain.refusals import refuse
+from app.storage.port import JournalUnavailable
+from app.trader.control import Control
+from app.trader.intake import Intake, refusal_reply
+from app.trader.switches import SwitchBoard
+
+log = structlog.get_logger(__name__)
+
+RETRY_S = 0.5
+TAKE_TIMEOUT_S = 1.0
+
+
+class Reception:
+    def __init__(self, inbox: Inbox, intake: Intake, control: Control, switches: SwitchBoard, clock: Clock) -> None:
+        self._inbox = inbox
+        self._intake = intake
+        self._control = control
+        self._switches = switches
+        self._clock = clock
+
+    async def receive(self) -> None:
+        while True:
+            try:
+                for item in await self._take():
+                    await self.handle(item)
+            except BusUnavailable as error:
+                log.warning("inbox_unreachable", error=str(error))
+                await self._clock.sleep(RETRY_S)
+
+    async def _take(self) -> Sequence[InboxItem]:
+        """Only the holder of the lease takes from the inbox: what it left belongs to the next one."""
+        while not self._switches.has_lease:
+            await self._clock.sleep(RETRY_S)
+        return await self._inbox.take(TAKE_TIMEOUT_S)
+
+    async def handle(self, item: InboxItem) -> None:
+        """One alert or command. An inbox or journal that fails meanwhile costs its answer, never the next item or a trade."""
+        alert_id = item.envelope.alert_id
+        try:
+            if item.envelope.source == "operator":
+                reply: Mapping[str, Any] | None = await self._control.obey(item.envelope.body)
+            else:
+                reply = await self._intake.take(item)
+        except JournalUnavailable as error:
+            log.error("alert_not_taken", alert_id=alert_id, error=str(error))
+            await self.reply(alert_id, {**refusal_reply(alert_id, refuse("journal_unavailable")), "http_status": 503})
+            return  # not done: the next start finds it, and it will be too old to trade
+        if reply is not None:
+            await self.reply(alert_id, reply)
+        try:
+            await self._inbox.done(item)
+        except BusUnavailable as error:
+            log.warning("item_not_done", alert_id=alert_id, error=str(error))
+
+    async def reply(self, alert_id: str, reply: Mapping[str, Any]) -> None:
+        try:
+            await self._inbox.reply(alert_id, reply)
+        except BusUnavailable as error:
+            log.warning("reply_not_delivered", alert_id=alert_id, error=str(error))
