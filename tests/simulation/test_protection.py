@@ -16,6 +16,7 @@ from app.exchange.errors import (
     NoPositionYet,
     NotExecuted,
     OutcomeUnknown,
+    RateLimited,
     StopAlreadyThere,
     WouldTriggerNow,
 )
@@ -64,6 +65,18 @@ def test_a_stop_that_surely_was_not_taken_is_sent_again_under_a_new_id(times: in
         trade_id = await enters_unprotected(world)
         await world.until(world.covered, 1.0)
         assert len({sent["client_id"] for sent in stops_sent(world, trade_id)}) >= times + 1
+        await flattened(world, trade_id)
+
+    simulate(story)
+
+
+def test_a_stop_refused_for_used_up_limits_is_not_sent_before_the_time_the_exchange_names() -> None:
+    async def story(world: World) -> None:
+        world.faults.before[Purpose.STOP] = [refuses(RateLimited("too many orders", -1015, retry_after=0.7))]
+        trade_id = await enters_unprotected(world)
+        await world.until(world.covered, 1.0)
+        refused, taken = [note for note in world.notes(trade_id, "order_sent") if "-0-s-" in note.data["client_id"]][:2]
+        assert 700 <= taken.exchange_ms - refused.exchange_ms < 800
         await flattened(world, trade_id)
 
     simulate(story)

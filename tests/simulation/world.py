@@ -7,6 +7,7 @@ The market moves in small steps while something is going on, and in large ones w
 
 import asyncio
 import contextlib
+import copy
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
@@ -200,7 +201,7 @@ class HeardJournal(InMemoryJournal):
 
 def refuses(error: ExchangeError) -> Fault:
     async def fault(order: Order) -> None:
-        raise type(error)(str(error), error.code)
+        raise copy.copy(error)
 
     return fault
 

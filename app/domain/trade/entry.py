@@ -206,7 +206,8 @@ def _drive_taker(work: Work, leg: Leg) -> None:
     if not record.is_over:
         return
     tries = sum(1 for r in takers if r.sent_at >= (leg.maker_since or 0.0))
-    if record.failure is Failure.NOT_EXECUTED and tries < TAKER_TRIES:
+    is_held = record.held_until > work.now.monotonic  # an entry does not wait until the exchange takes orders again
+    if record.failure is Failure.NOT_EXECUTED and tries < TAKER_TRIES and not is_held:
         _await_quote(work, leg)
         return
     _close(work, leg, "" if record.failure is None else "entry_refused")

@@ -53,7 +53,7 @@ def drive_exit(work: Work, leg: Leg) -> None:
     if last is not None:
         if not _obstacles_gone(work, leg):
             return
-        if last.failure is not None and not work.due(last.failed_at + _pause(exits)):
+        if last.failure is not None and not work.due(last.retry_at(_pause(exits))):
             return
         if last.failure is Failure.REDUCE_ONLY:
             work.repair(leg.symbol)

@@ -34,8 +34,8 @@ def absorb(work: Work, event: Event) -> None:
     match event:
         case OrderKnown(state):
             _order_known(work, state.client_id, event)
-        case OrderFailed(client_id, failure, message):
-            _order_failed(work, client_id, failure, message)
+        case OrderFailed():
+            _order_failed(work, event)
         case OrderMissing(client_id):
             _order_missing(work, client_id)
         case CancelFailed(client_id):
@@ -107,8 +107,8 @@ def _say_acknowledged(work: Work, record: OrderRecord) -> None:
     )
 
 
-def _order_failed(work: Work, client_id: str, failure: Failure, message: str) -> None:
-    record = work.trade.orders.get(client_id)
+def _order_failed(work: Work, failed: OrderFailed) -> None:
+    record, failure = work.trade.orders.get(failed.client_id), failed.failure
     if record is None or record.is_over:
         return
     if failure is Failure.UNKNOWN or record.status is not None:  # it is known to exist, whatever its request came to
@@ -116,8 +116,9 @@ def _order_failed(work: Work, client_id: str, failure: Failure, message: str) ->
         asks = record.unknown_asks + 1
         work.update(replace(record, failure=failure, unknown_asks=asks, asked_at=work.now.monotonic))
     else:
-        work.update(replace(record, failure=failure, failed_at=work.now.monotonic))
-    work.say("order_failed", client_id=client_id, failure=failure.value, message=message)
+        now = work.now.monotonic
+        work.update(replace(record, failure=failure, failed_at=now, held_until=now + failed.retry_after_s))
+    work.say("order_failed", client_id=failed.client_id, failure=failure.value, message=failed.message)
 
 
 def _order_missing(work: Work, client_id: str) -> None:

@@ -81,7 +81,7 @@ def _shrink(work: Work, leg: Leg) -> None:
     reductions = trade.records(leg, Purpose.REDUCE)
     if leg.instrument.floor_quantity(excess) < leg.instrument.min_quantity:
         return
-    if reductions and reductions[-1].failure is not None and not work.due(reductions[-1].failed_at + 1.0):
+    if reductions and reductions[-1].failure is not None and not work.due(reductions[-1].retry_at(1.0)):
         return
     name = work.name(leg, Purpose.REDUCE)
     quantity = min(leg.instrument.floor_quantity(excess), leg.instrument.market_max_quantity)

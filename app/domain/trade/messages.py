@@ -44,9 +44,12 @@ class OrderKnown:
 
 @dataclass(frozen=True, slots=True)
 class OrderFailed:
+    """``retry_after_s``: the exchange, or our own budget, asks not to be sent to before so many seconds."""
+
     client_id: str
     failure: Failure
     message: str = ""
+    retry_after_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,7 @@ def _may_retry(work: Work, leg: Leg, stops: list[OrderRecord]) -> bool:
         in_a_row += 1
     if failed[-1].failure is Failure.REDUCE_ONLY and in_a_row == 2:
         work.repair(leg.symbol)
-    return work.due(failed[-1].failed_at + RETRY_S[min(in_a_row, len(RETRY_S)) - 1])
+    return work.due(failed[-1].retry_at(RETRY_S[min(in_a_row, len(RETRY_S)) - 1]))
 
 
 def _place_stop(work: Work, leg: Leg) -> None:
@@ -158,7 +158,7 @@ def _keep_backstop(work: Work, leg: Leg) -> None:
         if last.failure not in (None, Failure.NO_POSITION, Failure.NOT_EXECUTED):
             work.say_once("backstop_given_up", failure=last.failure.value)
             return
-        if last.failure and not work.due(last.failed_at + BACKSTOP_RETRY_S[min(len(records), len(BACKSTOP_RETRY_S)) - 1]):
+        if last.failure and not work.due(last.retry_at(BACKSTOP_RETRY_S[min(len(records), len(BACKSTOP_RETRY_S)) - 1])):
             return
     name = work.name(leg, Purpose.BACKSTOP)
     order = StopOrder(name.client_id, leg.symbol, leg.side.opposite, plan.backstop, None, Trigger.MARK)

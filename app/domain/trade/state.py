@@ -31,9 +31,14 @@ class OrderRecord:
     cancel_sent_at: float | None = None
     failure: Failure | None = None
     failed_at: float = 0.0
+    held_until: float = 0.0  # nothing is taken from us before; sending all the same may prolong a ban
     unknown_asks: int = 0
     asked_at: float = 0.0
     missing: int = 0
+
+    def retry_at(self, pause_s: float) -> float:
+        """When, having failed, it may be sent again under a new id."""
+        return max(self.failed_at + pause_s, self.held_until)
 
     @property
     def is_over(self) -> bool:

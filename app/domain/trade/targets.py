@@ -163,4 +163,4 @@ def _may_retry(work: Work, records: list[OrderRecord]) -> bool:
     last = records[-1]
     if last.failure not in (Failure.NOT_EXECUTED, Failure.REDUCE_ONLY) or len(records) > len(RETRY_S):
         return False
-    return work.due(last.failed_at + RETRY_S[len(records) - 1])
+    return work.due(last.retry_at(RETRY_S[len(records) - 1]))
