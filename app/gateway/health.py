@@ -10,19 +10,21 @@ from starlette.responses import JSONResponse
 from app.bus.port import BusUnavailable, Inbox, Json
 from app.gateway.failures import answer
 
-_SHOWN = ("state", "paused", "armed", "exchange", "exchange_up", "feed_warm", "feed_age_ms", "equity_age_ms")
+_SHOWN = ("state", "paused", "halted_by", "armed", "exchange", "exchange_up", "feed_warm", "feed_age_ms", "equity_age_ms")
 _MAX_EQUITY_AGE_MS = 5_000  # as rules.freshness.equity_ms, beyond which alerts are refused
 
 
 class Health(BaseModel):
     """``problems`` is empty when all is well. ``trader`` is the trader's own word, at most 5 s old.
 
+    ``decided`` are those of the problems that are a decision, not a fault: a pause, no arming, a tripped breaker.
     ``instance`` is what gateway.instance says."""
 
     status: str
     inbox: str
     trader: dict[str, Any] | None
     problems: list[str]
+    decided: list[str] = []
     instance: str = ""
 
 
@@ -31,12 +33,19 @@ async def examine(inbox: Inbox, max_feed_age_ms: int) -> Health:
         beat = await inbox.last_beat("trader")
     except BusUnavailable:
         return Health(status="unwell", inbox="down", trader=None, problems=["the inbox does not answer: alerts get 503"])
-    problems = problems_of(beat, max_feed_age_ms)
+    decided = [] if beat is None else decisions_of(beat)
+    problems = decided + faults_of(beat, max_feed_age_ms)
     trader = {name: beat[name] for name in _SHOWN if name in beat} if beat is not None else None
-    return Health(status="unwell" if problems else "ok", inbox="ok", trader=trader, problems=problems)
+    return Health(status="unwell" if problems else "ok", inbox="ok", trader=trader, problems=problems, decided=decided)
 
 
-def problems_of(beat: Json | None, max_feed_age_ms: int) -> list[str]:
+def decisions_of(beat: Json) -> list[str]:
+    """Why it opens no trades although nothing is broken."""
+    words = (_paused(beat), _breakers(beat), _arming(beat))
+    return [decision for decision in words if decision]
+
+
+def faults_of(beat: Json | None, max_feed_age_ms: int) -> list[str]:
     if beat is None:
         return ["the trader has given no sign for 5 s: alerts wait in the inbox"]
     words = (_state(beat), _exchange(beat), _equity(beat), _feed(beat, max_feed_age_ms), _journal(beat))
@@ -45,8 +54,22 @@ def problems_of(beat: Json | None, max_feed_age_ms: int) -> list[str]:
 
 def _state(beat: Mapping[str, Any]) -> str | None:
     state = beat.get("state", "in an unknown state")
-    why = f" (paused: {beat['paused']})" if beat.get("paused") else ""
-    return None if state == "ACTIVE" else f"the trader is {state}{why}: it opens no trades"
+    explained = state == "ACTIVE" or _paused(beat) or _breakers(beat)
+    return None if explained else f"the trader is {state}: it opens no trades"
+
+
+def _paused(beat: Mapping[str, Any]) -> str | None:
+    why = beat.get("paused")
+    return f"the trader is {beat.get('state')} (paused: {why}): it opens no trades" if why else None
+
+
+def _breakers(beat: Mapping[str, Any]) -> str | None:
+    halted = beat.get("halted_by")
+    return f"the trader is {beat.get('state')} (breaker tripped: {', '.join(halted)}): it opens no trades" if halted else None
+
+
+def _arming(beat: Mapping[str, Any]) -> str | None:
+    return None if beat.get("armed", True) else "live trading is not armed: alerts are refused"
 
 
 def _exchange(beat: Mapping[str, Any]) -> str | None:

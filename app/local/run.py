@@ -5,6 +5,7 @@ import contextlib
 import shlex
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -49,13 +50,21 @@ def _typed() -> str:
     return sys.argv[0] if Path(sys.argv[0]).name == "quantcloud" else f"{sys.executable} -m app"
 
 
+def _why_not_trading(stack: LocalStack, operator: str) -> Iterator[str]:
+    if paused := stack.found.get("paused"):
+        yield f"the trader is paused ({paused}); to trade again: {operator % 'resume'}"
+    if halted_by := stack.found.get("halted_by"):
+        yield f"breakers have tripped ({', '.join(halted_by)}); when they let go: {operator % 'status'}"
+    if stack.found.get("armed") is False:
+        yield f"live trading is not armed; to let it trade with real money: {operator % 'arm'}"
+
+
 def _welcome(console: Console, settings: Settings, stack: LocalStack, directory: Path) -> None:
     body = " ".join(FIRST_ALERT.split())
     operator = f"{_typed()} operator %s --directory {shlex.quote(str(directory))}"
-    ready = "ready for alerts"
-    if stack.paused:
-        ready = "started, but no trades are opened"
-        why = f"the trader is paused ({stack.paused}); to trade again: {operator % 'resume'}"
+    standing = list(_why_not_trading(stack, operator))
+    ready = "started, but no trades are opened" if standing else "ready for alerts"
+    for why in standing:
         console.print(f"\n{why}", markup=False, soft_wrap=True)
     console.print(f"\n[bold]{ready}[/] on {stack.gateway_url}  (logs in {directory / 'log'}, Ctrl-C stops)\n", soft_wrap=True)
     console.print(f"curl -s {stack.alert_url} -d '{body}'", soft_wrap=True)

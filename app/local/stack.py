@@ -47,7 +47,7 @@ class LocalStack:
         self.journal_path = options.directory / "journal.sqlite"
         self.redis = EmbeddedRedis(options.directory / "redis", clock)
         self.children: dict[str, Child] = {}
-        self.paused = ""  # why the trader was found paused at the start; empty when it trades
+        self.found: Mapping[str, Any] = {}  # what the trader said of itself when all was up
 
     @property
     def redis_url(self) -> str:
@@ -67,7 +67,7 @@ class LocalStack:
         await self._check_given_redis()
 
     async def start(self, report: Callable[[str], None]) -> None:
-        """Until our own gateway says that all is well, a pause of the operator aside. Raises ProcessFailed, NoRedisServer."""
+        """Until our own gateway says that all is well, or as its operator left it. Raises ProcessFailed, NoRedisServer."""
         self._prepare_directory()
         if self._settings.exchange.mode is Mode.PAPER:
             report("simulator")
@@ -175,14 +175,15 @@ class LocalStack:
         return environment
 
     def _is_ready(self, answer: httpx.Response) -> bool:
-        """A paused trader manages what is open and waits for its operator: waiting for it here would be for ever.
+        """A trader that is paused, not armed or held by a breaker manages what is open and waits for its operator: waiting for it
+        here would be for ever.
 
         Raises ProcessFailed when it is not our gateway that answers: it would be sent our alerts."""
         health = _json_object(answer)
         if health.get("instance") != self._instance:
             raise ProcessFailed(f"{self.gateway_url} is answered by another program; change gateway.port (QC_GATEWAY__PORT)")
-        self.paused = (health["trader"] or {}).get("paused", "")
-        return answer.status_code == 200 or (bool(self.paused) and len(health["problems"]) == 1)
+        self.found = health["trader"] or {}
+        return bool(self.found) and health["problems"] == health["decided"]
 
     async def _until(self, url: str, is_ready: Callable[[httpx.Response], bool]) -> None:
         """While every part lives."""

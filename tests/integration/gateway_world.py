@@ -26,7 +26,8 @@ from app.telemetry.logging import configure_logging
 
 TOKEN = "correct-horse-battery-staple"
 PATIENCE = 5.0
-WELL = {"state": "ACTIVE", "exchange": "paper", "exchange_up": True, "feed_warm": True, "feed_age_ms": 80, "equity_age_ms": 900}
+WELL = {"state": "ACTIVE", "armed": True, "exchange": "paper", "exchange_up": True}
+WELL |= {"feed_warm": True, "feed_age_ms": 80, "equity_age_ms": 900}
 
 
 @dataclass

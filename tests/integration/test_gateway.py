@@ -416,6 +416,8 @@ BEATS: list[tuple[dict[str, Any] | None, str | None]] = [
     (WELL | {"feed_age_ms": 5_000}, None),
     (WELL | {"state": "REDUCING"}, "REDUCING"),
     (WELL | {"state": "HALTED"}, "HALTED"),
+    (WELL | {"state": "HALTED", "halted_by": ["day_r"]}, "breaker tripped: day_r"),
+    (WELL | {"armed": False}, "not armed"),
     (WELL | {"exchange_up": False}, "does not reach the exchange"),
     (WELL | {"feed_age_ms": None}, "no market price"),
     (WELL | {"feed_age_ms": 5_001}, "5001 ms old"),

@@ -335,6 +335,32 @@ async def test_a_run_with_a_paused_trader_starts_and_says_how_to_resume(tmp_path
         await simulator.stop()
 
 
+async def test_a_run_in_live_mode_starts_unarmed_and_says_how_to_arm(tmp_path: Path) -> None:
+    """Its health is not well until it is armed: alerts would be refused. The exchange is a simulated one."""
+    address = f"127.0.0.1:{free_port()}"
+    simulator = Child("simulator", ["simulator", "--port", address.rpartition(":")[2], "--synthetic", "7"], {}, tmp_path)
+    variables = {
+        "QC_EXCHANGE__MODE": "live",
+        "QC_EXCHANGE__REST_URL": f"http://{address}",
+        "QC_EXCHANGE__STREAM_URL": f"ws://{address}",
+    }
+    await simulator.start()
+    try:
+        await until_healthy(f"http://{address}/fapi/v1/ping")
+        async with running(tmp_path / "run", **variables) as (process, lines):
+            said = await read_until(process, lines, "not armed")
+            assert " operator arm --directory" in said
+            health = await url_of_health(process, lines)
+            async with httpx.AsyncClient(trust_env=False) as client:
+                unwell = (await client.get(health)).json()
+            assert unwell["problems"] == unwell["decided"] == ["live trading is not armed: alerts are refused"]
+            await operator("arm", tmp_path / "run")
+            await until_healthy(health)
+            assert await ends_by(process, signal.SIGINT) == 0
+    finally:
+        await simulator.stop()
+
+
 async def test_another_program_that_takes_the_gateways_port_is_found_out(tmp_path: Path) -> None:
     """Between the check that the port is free and our gateway's start: its 200 is not taken for ours."""
     port = free_port()
