@@ -21,6 +21,11 @@ class Trigger(StrEnum):
     MARK = "MARK_PRICE"
 
 
+class MarginType(StrEnum):
+    ISOLATED = "ISOLATED"
+    CROSSED = "CROSSED"
+
+
 class OrderKind(StrEnum):
     """Binance keeps plain and conditional ("algo") orders in two books with two sets of endpoints."""
 
@@ -104,6 +109,7 @@ class OrderState:
     updated_ms: int
     average_price: Decimal | None = None
     reason: str = ""
+    order_id: int = 0  # the exchange's own number, of a plain order or of an algo order
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from app.domain.orders import (
     CommissionRates,
     ExchangeEvent,
     Fill,
+    MarginType,
     MarketOrder,
     Order,
     OrderKind,
@@ -70,6 +71,7 @@ class BinanceExchange:
         self._translator = EventTranslator(self._ledger, self._begin_hold, self._begin_finish)
         self._stream = PrivateStream(self._rest, config.stream_url, clock, self._deliver, self._stream_up, self._stream_down)
         self._instruments: dict[str, Instrument] = {}
+        self._listings: dict[str, Json] = {}  # of what may be traded; each is read when first asked for
         self._events: asyncio.Queue[ExchangeEvent | None] = asyncio.Queue()
         self._sent: set[str] = set()  # orders under way that the stream has not mentioned yet
         self._unheard: dict[str, float] = {}  # the same once acknowledged, and since when
@@ -107,6 +109,7 @@ class BinanceExchange:
             if symbol not in listings:
                 raise UnknownSymbol(f"{symbol}: not listed at {self._config.rest_url}; check the symbols in rules")
             self._instruments[symbol] = parse.instrument(listings[symbol])
+        self._listings = {symbol: listing for symbol, listing in listings.items() if parse.is_usdt_perpetual(listing)}
         limits = {(each["rateLimitType"], each["interval"]): int(each["limit"]) for each in info.get("rateLimits", ())}
         weight, minute, seconds = (
             limits.get(k) for k in (("REQUEST_WEIGHT", "MINUTE"), ("ORDERS", "MINUTE"), ("ORDERS", "SECOND"))
@@ -126,10 +129,13 @@ class BinanceExchange:
     # -- orders ---------------------------------------------------------------------------------------------------------
 
     def instrument(self, symbol: str) -> Instrument:
-        try:
-            return self._instruments[symbol]
-        except KeyError:
-            raise UnknownSymbol(f"{symbol}: not one of {', '.join(self._config.symbols)}") from None
+        if (known := self._instruments.get(symbol)) is not None:
+            return known
+        if (listing := self._listings.get(symbol)) is None:
+            raise UnknownSymbol(f"{symbol} is not a USDT-margined perpetual of this exchange")
+        with parse.understood(f"the listing of {symbol}"):
+            self._instruments[symbol] = parse.instrument(listing)
+        return self._instruments[symbol]
 
     async def place(self, order: Order) -> OrderState:
         self.instrument(order.symbol)
@@ -186,11 +192,13 @@ class BinanceExchange:
         try:
             await self._rest.call(LEVERAGE, {"symbol": symbol, "leverage": leverage})
         except OrderRefused as error:
-            raise type(error)(f"{symbol} at leverage {leverage}: {error}; see rules.sizing.leverage", error.code) from error
+            ours = type(error)(f"{symbol} at leverage {leverage}: {error}; see rules.sizing.leverage", error.code)
+            ours.words = error.words
+            raise ours from error
 
-    async def set_isolated_margin(self, symbol: str) -> None:
+    async def set_margin_type(self, symbol: str, margin_type: MarginType) -> None:
         try:
-            await self._rest.call(MARGIN_TYPE, {"symbol": symbol, "marginType": "ISOLATED"})
+            await self._rest.call(MARGIN_TYPE, {"symbol": symbol, "marginType": margin_type.value})
         except OrderRefused as error:
             if error.code not in NOTHING_TO_CHANGE:
                 raise

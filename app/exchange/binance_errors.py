@@ -49,6 +49,12 @@ def error_from(answer: Answer, raised: Exception, endpoint: str) -> ExchangeErro
     """Our error for a failed request. It never quotes the request: its address carries the signature."""
     if answer.status == 0:
         return _without_answer(raised, endpoint)
+    error = _from_answer(answer, raised, endpoint)
+    error.words = answer.message
+    return error
+
+
+def _from_answer(answer: Answer, raised: Exception, endpoint: str) -> ExchangeError:
     code, text = answer.code, f"{endpoint}: {answer.message or 'no text'} (HTTP {answer.status}, {answer.code})"
     if answer.status in (418, 429):
         return RateLimited(text, code)

@@ -128,6 +128,7 @@ def plain_state(order: Json) -> OrderState:
         reduce_only=bool(order.get("reduceOnly")) or bool(order.get("closePosition")),
         updated_ms=int(order["updateTime"]),
         average_price=_average(order.get("avgPrice")),
+        order_id=int(order.get("orderId") or 0),
     )
 
 
@@ -145,6 +146,7 @@ def algo_state(algo: Json, child: Json | None = None) -> OrderState:
         reduce_only=bool(algo.get("reduceOnly")) or bool(algo.get("closePosition")),
         updated_ms=int(algo["updateTime"]),
         reason=_reason(algo.get("rejectReason")),
+        order_id=int(algo.get("algoId") or 0),
     )
     return with_child(state, plain_state(child)) if child is not None else state
 
@@ -194,6 +196,12 @@ def instrument(listing: Json) -> Instrument:
     )
 
 
+def is_usdt_perpetual(listing: Json) -> bool:
+    """Open for trading; perpetuals on other assets than coins have contract types of their own."""
+    kind, status = str(listing.get("contractType", "")), listing.get("status")
+    return kind.endswith("PERPETUAL") and listing.get("marginAsset") == "USDT" and status == "TRADING"
+
+
 def quote(ticker: Json) -> Quote:
     return Quote(
         symbol=ticker["symbol"],
@@ -233,6 +241,7 @@ def event_state(order: Json, time_ms: int) -> OrderState:
         updated_ms=time_ms,
         average_price=_average(order.get("ap")),
         reason=_reason(order.get("er")),
+        order_id=int(order.get("i") or 0),
     )
 
 
@@ -269,6 +278,7 @@ def event_algo_state(algo: Json, time_ms: int) -> OrderState:
         reduce_only=bool(algo.get("R")) or bool(algo.get("cp")),
         updated_ms=time_ms,
         reason=_reason(algo.get("rm")),
+        order_id=int(algo.get("aid") or 0),
     )
 
 

@@ -18,11 +18,12 @@ ExchangeError
 
 
 class ExchangeError(Exception):
-    """Anything the exchange refused or failed to do. ``code`` is Binance's number, 0 when there is none."""
+    """Anything the exchange refused or failed to do. ``code`` is Binance's number, 0 when there is none, ``words`` its text."""
 
     def __init__(self, message: str, code: int = 0) -> None:
         super().__init__(message)
         self.code = code
+        self.words = ""
 
 
 class OrderRefused(ExchangeError):

@@ -18,6 +18,7 @@ from app.domain.orders import (
     ExchangeEvent,
     Fill,
     LimitOrder,
+    MarginType,
     MarketOrder,
     Order,
     OrderKind,
@@ -40,7 +41,6 @@ from app.simulator.venue_types import (
     IncomeType,
     LeverageChanged,
     MarginCalled,
-    MarginType,
     OrderType,
     OrderUpdate,
     PlainOrder,
@@ -52,6 +52,7 @@ from app.simulator.venue_types import (
     VenuePosition,
     WorkingType,
 )
+from app.simulator.venue_types import MarginType as VenueMarginType
 
 _STATUS = {
     Status.NEW: OrderStatus.OPEN,
@@ -77,7 +78,9 @@ def _our_errors() -> Iterator[None]:
         yield
     except VenueError as error:
         text = f"{error.msg} ({error.code})"
-        raise error_for(error.code, text) or OrderRefused(text, error.code) from None
+        ours = error_for(error.code, text) or OrderRefused(text, error.code)
+        ours.words = error.msg
+        raise ours from None
 
 
 class InMemoryExchange:
@@ -229,10 +232,10 @@ class InMemoryExchange:
             self._venue.set_leverage(symbol, leverage)
         self.pump()
 
-    async def set_isolated_margin(self, symbol: str) -> None:
+    async def set_margin_type(self, symbol: str, margin_type: MarginType) -> None:
         with _our_errors():
             try:
-                self._venue.set_margin_type(symbol, MarginType.ISOLATED)
+                self._venue.set_margin_type(symbol, VenueMarginType(margin_type.value))
             except VenueError as error:
                 if error.code not in NOTHING_TO_CHANGE:
                     raise
@@ -292,6 +295,7 @@ def _plain_state(order: PlainOrder) -> OrderState:
         reduce_only=order.reduce_only,
         updated_ms=order.updated_ms,
         average_price=order.average_price or None,
+        order_id=order.order_id,
     )
 
 
@@ -308,6 +312,7 @@ def _algo_state(algo: AlgoOrder) -> OrderState:
         reduce_only=algo.reduce_only,
         updated_ms=algo.updated_ms,
         reason=algo.reject_reason,
+        order_id=algo.algo_id,
     )
 
 

@@ -15,6 +15,7 @@ from app.domain.orders import (
     CommissionRates,
     ExchangeEvent,
     Fill,
+    MarginType,
     Order,
     OrderKind,
     OrderState,
@@ -29,7 +30,7 @@ class Exchange(Protocol):
     async def close(self) -> None: ...
 
     def instrument(self, symbol: str) -> Instrument:
-        """Raises UnknownSymbol."""
+        """Any USDT-margined perpetual the exchange lists. Raises UnknownSymbol."""
 
     async def place(self, order: Order) -> OrderState:
         """Send one order, once. Raises OrderRefused (final), NotExecuted, or OutcomeUnknown when even asking by client id
@@ -67,8 +68,8 @@ class Exchange(Protocol):
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         """Only while flat and without orders on ``symbol``."""
 
-    async def set_isolated_margin(self, symbol: str) -> None:
-        """Only while flat. Already isolated is no error."""
+    async def set_margin_type(self, symbol: str, margin_type: MarginType) -> None:
+        """Only while flat and without orders on ``symbol``. Being so already is no error."""
 
     async def funding_paid_since(self, symbol: str, since_ms: int) -> list[tuple[int, Decimal]]:
         """(time, USDT paid: negative when received) of each funding settlement."""

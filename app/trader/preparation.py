@@ -3,7 +3,7 @@
 import structlog
 
 from app.clock import Clock
-from app.domain.orders import CommissionRates
+from app.domain.orders import CommissionRates, MarginType
 from app.domain.rules import TradingRules
 from app.exchange.errors import NotExecuted, OrderRefused, OutcomeUnknown, RateLimited
 from app.exchange.port import Exchange
@@ -62,7 +62,7 @@ class Preparation:
         if await self._is_in_use(symbol):
             return
         try:
-            await self._exchange.set_isolated_margin(symbol)
+            await self._exchange.set_margin_type(symbol, MarginType.ISOLATED)
             await self._exchange.set_leverage(symbol, self._rules.sizing.leverage)
         except OrderRefused:
             if not await self._is_in_use(symbol):  # by a hand that came in between

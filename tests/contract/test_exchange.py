@@ -12,6 +12,7 @@ from app.domain.orders import (
     AccountUpdate,
     Fill,
     LimitOrder,
+    MarginType,
     MarketOrder,
     OrderKind,
     OrderState,
@@ -26,6 +27,7 @@ from app.exchange.errors import (
     BadOrder,
     InsufficientMargin,
     NoPositionYet,
+    OrderRefused,
     PostOnlyWouldTake,
     ReduceOnlyRefused,
     StopAlreadyThere,
@@ -416,12 +418,33 @@ async def test_quote_mark_and_fees(world: World) -> None:
     assert (rates.maker, rates.taker) == (D("0.0002"), D("0.0005"))
 
 
-async def test_leverage_and_margin_type_may_be_set_twice(world: World) -> None:
+@pytest.mark.parametrize("margin_type", MarginType)
+async def test_leverage_and_margin_type_may_be_set_twice(world: World, margin_type: MarginType) -> None:
     for _ in range(2):
         await world.exchange.set_leverage(BTC, 10)
-        await world.exchange.set_isolated_margin(BTC)
+        await world.exchange.set_margin_type(BTC, margin_type)
     position = world.venue.position(BTC)
-    assert (position.leverage, position.margin_type.value) == (10, "ISOLATED")
+    assert (position.leverage, position.margin_type.value) == (10, margin_type.value)
+
+
+async def test_the_margin_type_stays_while_there_is_a_position(world: World) -> None:
+    await world.exchange.set_margin_type(BTC, MarginType.CROSSED)
+    await world.exchange.place(ENTRY)
+    with pytest.raises(OrderRefused) as refused:
+        await world.exchange.set_margin_type(BTC, MarginType.ISOLATED)
+    assert (refused.value.code, refused.value.words) == (-4048, "Margin type cannot be changed if there exists position.")
+
+
+async def test_orders_bear_the_exchanges_own_number(world: World) -> None:
+    placed = [await world.exchange.place(order) for order in (ENTRY, STOP, BID)]
+    assert len({state.order_id for state in placed}) == 3
+    assert all(state.order_id > 0 for state in placed)
+    for state in placed:
+        found = await world.exchange.find(BTC, state.client_id, state.kind)
+        assert found is not None
+        assert found.order_id == state.order_id
+    [told] = await world.log.until(OrderState, about(ENTRY.client_id, OrderStatus.FILLED))
+    assert told.order_id == placed[0].order_id
 
 
 async def test_leverage_beyond_the_brackets_is_refused(world: World) -> None:
