@@ -175,9 +175,9 @@ class InMemoryMarketBus:
         self._server.check()
         return list(self._server.latest.values())
 
-    async def history(self, kind: type[MarketMessage], symbol: str, limit: int) -> Sequence[MarketMessage]:
+    async def history(self, kind: type[MarketMessage], symbol: str, limit: int, interval_ms: int = 0) -> Sequence[MarketMessage]:
         self._server.check()
-        kept = list(self._server.histories.get(history_name(kind, symbol), ()))
+        kept = list(self._server.histories.get(history_name(kind, symbol, interval_ms), ()))
         return kept[-limit:] if limit > 0 else []
 
     def subscribe(self) -> AsyncIterator[MarketMessage]:

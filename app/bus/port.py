@@ -83,8 +83,9 @@ class MarketBus(Protocol):
     async def latest(self) -> Sequence[MarketMessage]:
         """The newest value of every (type, symbol, interval)."""
 
-    async def history(self, kind: type[MarketMessage], symbol: str, limit: int) -> Sequence[MarketMessage]:
-        """Up to ``limit`` newest bars, indicators or β readings of a symbol, oldest first (quotes and marks keep none)."""
+    async def history(self, kind: type[MarketMessage], symbol: str, limit: int, interval_ms: int = 0) -> Sequence[MarketMessage]:
+        """Up to ``limit`` newest messages of a kind and symbol, oldest first: β and regime readings, and with ``interval_ms``
+        bars, indicators and structure of that interval. Raises ValueError for kinds that keep none (quotes, marks, flow)."""
 
     def subscribe(self) -> AsyncIterator[MarketMessage]:
         """Every message published from now on. Ends with BusUnavailable when the connection is lost."""

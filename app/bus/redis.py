@@ -197,7 +197,7 @@ class RedisInbox:
 
 
 class RedisMarketBus:
-    """Latest values in a hash, each message on one channel, the newest bars, indicators and β readings in lists."""
+    """Latest values in a hash, each message on one channel, the newest bars and readings in lists."""
 
     def __init__(
         self,
@@ -242,8 +242,8 @@ class RedisMarketBus:
             values = await self._client.hgetall(f"{self._prefix}:latest")
         return [_decoded(data) for data in values.values()]
 
-    async def history(self, kind: type[MarketMessage], symbol: str, limit: int) -> Sequence[MarketMessage]:
-        name = f"{self._prefix}:{history_name(kind, symbol)}"
+    async def history(self, kind: type[MarketMessage], symbol: str, limit: int, interval_ms: int = 0) -> Sequence[MarketMessage]:
+        name = f"{self._prefix}:{history_name(kind, symbol, interval_ms)}"
         if limit <= 0:
             return []
         await self._subscriptions_ready()

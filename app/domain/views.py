@@ -6,7 +6,17 @@ from decimal import Decimal
 from enum import StrEnum
 
 from app.domain.instrument import Instrument, Side
-from app.domain.market import BarIndicators, BetaReading, MarkPrice, Quote
+from app.domain.market import (
+    Bar,
+    BarIndicators,
+    BetaReading,
+    CorrelationReading,
+    FlowReading,
+    MarkPrice,
+    Quote,
+    RegimeReading,
+    StructureReading,
+)
 from app.domain.orders import CommissionRates
 
 DEFAULT_MAINTENANCE_RATE = Decimal("0.01")  # twice and more what the majors' first brackets ask
@@ -28,8 +38,13 @@ class SymbolView:
     bars: BarIndicators | None = None  # of the last closed bar of the trading timeframe
     commission: CommissionRates | None = None
     beta: BetaReading | None = None
+    flow: FlowReading | None = None
+    regime: RegimeReading | None = None
+    structure: StructureReading | None = None  # of the trading timeframe
+    range: StructureReading | None = None  # of the longer timeframe whose range tells discount from premium
     maintenance_rate: Decimal = DEFAULT_MAINTENANCE_RATE
     funding_interval_h: int = 8
+    quarter: Bar | None = None  # the last closed bar of 15 minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +54,7 @@ class MarketView:
     now_ms: int
     alert_age_ms: int
     symbols: Mapping[str, SymbolView]
+    correlations: Mapping[frozenset[str], CorrelationReading] = field(default_factory=dict)  # by the pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +68,10 @@ class AccountView:
 
 @dataclass(frozen=True, slots=True)
 class DeskView:
-    """What the operator and the running trades allow. ``owners`` names who owns a symbol; a free one is absent."""
+    """What the operator and the running trades allow. ``owners`` names who owns a symbol; a free one is absent.
+
+    ``live_trade_side`` is that of the trade under way on the alert's own symbol.
+    """
 
     live: bool  # real money: the live risk applies, and arming is needed
     armed: bool

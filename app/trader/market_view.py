@@ -3,7 +3,20 @@
 from collections.abc import Sequence
 
 from app.clock import Clock, ExchangeClock
-from app.domain.market import Bar, BarIndicators, BetaReading, MarketMessage, MarkPrice, Quote, StreamHealth
+from app.domain.market import (
+    Bar,
+    BarIndicators,
+    BetaReading,
+    CorrelationReading,
+    FlowReading,
+    MarketMessage,
+    MarkPrice,
+    Quote,
+    RegimeReading,
+    StreamHealth,
+    StructureReading,
+)
+from app.domain.triple import TURNOVER_INTERVAL_MS
 
 
 class MarketState:
@@ -17,6 +30,11 @@ class MarketState:
         self.marks: dict[str, MarkPrice] = {}
         self.indicators: dict[tuple[str, int], BarIndicators] = {}
         self.betas: dict[str, BetaReading] = {}
+        self.correlations: dict[frozenset[str], CorrelationReading] = {}
+        self.quarters: dict[str, Bar] = {}  # the last closed bar of 15 minutes of each symbol
+        self.flows: dict[str, FlowReading] = {}
+        self.regimes: dict[str, RegimeReading] = {}
+        self.structures: dict[tuple[str, int], StructureReading] = {}
         self.health: StreamHealth | None = None
         self._health_seen_at = 0.0
 
@@ -34,8 +52,19 @@ class MarketState:
                 self._exchange_clock.observe(message.close_ms)
             case BetaReading(symbol=symbol):
                 self.betas[symbol] = message
+                self.correlations[frozenset((symbol, message.base))] = correlation_of(message)
+            case CorrelationReading():
+                self.correlations[frozenset((message.symbol, message.other))] = message
+            case FlowReading(symbol=symbol):
+                self.flows[symbol] = message
+            case RegimeReading(symbol=symbol):
+                self.regimes[symbol] = message
+            case StructureReading():
+                self.structures[(message.symbol, message.interval_ms)] = message
             case Bar():
                 self._exchange_clock.observe(message.close_ms)
+                if message.interval_ms == TURNOVER_INTERVAL_MS:
+                    self.quarters[message.symbol] = message
             case StreamHealth():
                 self.health = message
                 self._health_seen_at = self._clock.monotonic()
@@ -53,3 +82,7 @@ class MarketState:
         """The stream node lives, is connected and has warmed up."""
         recent = self._clock.monotonic() - self._health_seen_at < 5.0
         return self.health is not None and recent and self.health.connected and self.health.warm
+
+
+def correlation_of(reading: BetaReading) -> CorrelationReading:
+    return CorrelationReading(reading.symbol, reading.base, reading.correlation, reading.returns, reading.close_ms)

@@ -16,7 +16,20 @@ from app.bus.connection import connect
 from app.bus.in_memory import InMemoryServer
 from app.bus.port import AlertEnvelope, BusUnavailable
 from app.bus.redis import RedisMarketBus
-from app.domain.market import Bar, BarIndicators, BetaReading, MarkPrice, Quote, StreamHealth
+from app.domain.market import (
+    MINUTE_MS,
+    Bar,
+    BarIndicators,
+    BetaReading,
+    ChangeOfCharacter,
+    FlowReading,
+    MarkPrice,
+    OrderBlockView,
+    Quote,
+    RegimeReading,
+    StreamHealth,
+    StructureReading,
+)
 
 PATIENCE = 5.0
 
@@ -246,6 +259,20 @@ EVERY_KIND = [
     bar(1),
     BarIndicators("BTCUSDT", 180_000, 360_000, 85_000.1, 123.456, None, None, 2.5),
     BetaReading("ETHUSDT", "BTCUSDT", 1.1, 0.87, 0.55, 1000, 1_765_000_000_000),
+    FlowReading("BTCUSDT", -12.25, 1.5, -0.25, 7.0, 130.5, None, 1_765_000_000_000),
+    RegimeReading("BTCUSDT", 0.62, "trending", 0.0004, None, 1_765_000_000_000),
+    StructureReading(
+        "BTCUSDT",
+        180_000,
+        360_000,
+        85_000.1,
+        internal_bias=1,
+        swing_bias=-1,
+        range_top=85_500.5,
+        range_bottom=None,
+        blocks=(OrderBlockView(1, 84_720.0, 84_900.0, 180_000, None), OrderBlockView(-1, 85_100.0, 85_280.5, 0, 180_000)),
+        internal_choch=ChangeOfCharacter(1, 540_000),
+    ),
     StreamHealth(connected=True, warm=False, newest_event_ms=5, reason="warming up"),
 ]
 
@@ -273,11 +300,25 @@ async def test_history_is_bounded_and_oldest_first(world: BusWorld) -> None:
     for start in (0, 7):
         await market.publish([bar(number) for number in range(start, start + 7)])
     await market.publish([bar(99, "ETHUSDT")])
-    assert await world.market().history(Bar, "BTCUSDT", 50) == [bar(number) for number in range(4, 14)]
-    assert await world.market().history(Bar, "BTCUSDT", 2) == [bar(12), bar(13)]
-    assert await world.market().history(BarIndicators, "BTCUSDT", 5) == []
+    assert await world.market().history(Bar, "BTCUSDT", 50, MINUTE_MS) == [bar(number) for number in range(4, 14)]
+    assert await world.market().history(Bar, "BTCUSDT", 2, MINUTE_MS) == [bar(12), bar(13)]
+    assert await world.market().history(BarIndicators, "BTCUSDT", 5, MINUTE_MS) == []
     with pytest.raises(ValueError, match="no history of Quote"):
         await market.history(Quote, "BTCUSDT", 5)
+
+
+async def test_histories_of_intervals_are_kept_apart(world: BusWorld) -> None:
+    market = world.market()
+    await market.publish([bar(number, interval_ms=interval) for number in range(3) for interval in (MINUTE_MS, 3 * MINUTE_MS)])
+    betas = [BetaReading("ETHUSDT", "BTCUSDT", 1.1 + k / 10, 0.8, 0.6, 60, k * MINUTE_MS) for k in range(3)]
+    await market.publish(betas)
+    reader = world.market()
+    assert await reader.history(Bar, "BTCUSDT", 2, 3 * MINUTE_MS) == [bar(k, interval_ms=3 * MINUTE_MS) for k in (1, 2)]
+    assert await reader.history(BetaReading, "ETHUSDT", 5) == betas
+    with pytest.raises(ValueError, match="history of Bar: name its interval"):
+        await reader.history(Bar, "BTCUSDT", 2)
+    with pytest.raises(ValueError, match="history of BetaReading: no interval"):
+        await reader.history(BetaReading, "ETHUSDT", 2, MINUTE_MS)
 
 
 async def test_nothing_falls_between_subscribe_and_latest(world: BusWorld) -> None:
@@ -285,7 +326,7 @@ async def test_nothing_falls_between_subscribe_and_latest(world: BusWorld) -> No
     publisher, reader = world.market(), world.market()
     publishing = asyncio.create_task(publish_bars(publisher, 60))
     heard = reader.subscribe()
-    history = await reader.history(Bar, "BTCUSDT", 100)
+    history = await reader.history(Bar, "BTCUSDT", 100, MINUTE_MS)
     missing = 60 - len(history)
     followed = await asyncio.wait_for(collect_until(heard, bar(59)), PATIENCE) if missing else []
     await publishing
@@ -304,7 +345,7 @@ async def test_a_subscription_ends_with_the_connection(world: BusWorld) -> None:
         await asyncio.wait_for(following, PATIENCE)
     with pytest.raises(BusUnavailable):
         await asyncio.wait_for(collect(market.subscribe(), 1), PATIENCE)
-    for call in (lambda: market.latest(), lambda: market.publish([quote()]), lambda: market.history(Bar, "X", 1)):
+    for call in (lambda: market.latest(), lambda: market.publish([quote()]), lambda: market.history(Bar, "X", 1, MINUTE_MS)):
         with pytest.raises(BusUnavailable):
             await asyncio.wait_for(call(), PATIENCE)
 
