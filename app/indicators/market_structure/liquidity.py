@@ -46,7 +46,7 @@ class FairValueGaps:
 
 
 def grabs(internal: LayerStructure, high: float, low: float, close: float) -> list[StructureEvent]:
-    """A wick through the last internal pivot, not yet broken, that closes back inside: above a high bearish, below a low bullish."""
+    """A wick through the last internal pivot not yet broken, closed back inside: bearish above a high, bullish below a low."""
     found = []
     above, below = internal.high, internal.low
     if above is not None and not above.crossed and high > above.price > close:
