@@ -32,8 +32,8 @@ def action(alert: Alert) -> Verdict:
 
 
 def symbol(alert: Alert, rules: TradingRules) -> Verdict:
-    if alert.symbol != rules.symbol:
-        return fail("symbol", "symbol_not_traded", symbol=alert.symbol, traded=rules.symbol)
+    if alert.symbol not in rules.traded:
+        return fail("symbol", "symbol_not_traded", symbol=alert.symbol, traded=", ".join(rules.traded))
     return ok("symbol", alert.symbol)
 
 

@@ -48,7 +48,7 @@ class _Ready:
 def hedge_legs(side: Side, p0: Decimal, market: MarketView, desk: DeskView, rules: TradingRules) -> Legs:
     """The legs for a main position on ``side`` at price ``p0``; each on the opposite side, in dollars, under the cap."""
     hedge = rules.hedge
-    if not hedge.symbols or not hedge.factor or not hedge.cap:
+    if not rules.hedge_symbols or not hedge.factor or not hedge.cap:
         return Legs()
     stale = [symbol for symbol in hedge.symbols if not _beta_is_fresh(market.symbols.get(symbol), market.now_ms, rules)]
     if stale:

@@ -129,5 +129,11 @@ class Plan:
         return abs(self.p0 - self.stop)
 
     @property
+    def margin(self) -> Decimal:
+        """Initial margin of all legs at their worst allowed prices, in USDT."""
+        hedges = sum((hedge.max_quantity * hedge.worst_price for hedge in self.hedges), Decimal(0))
+        return (self.quantity * max(self.worst_price, self.p0) + hedges) / self.leverage
+
+    @property
     def symbols(self) -> tuple[str, ...]:
         return (self.symbol, *(hedge.instrument.symbol for hedge in self.hedges))

@@ -1,8 +1,9 @@
 """From an alert to the whole plan of its trade, or to a named refusal. The order of the guards is the order written here.
 
 The alert: action, symbol, alert_age, bar_time, live_trade. The desk: trading_state, arming, ownership, equity. The market:
-quote, mark, bars, indicators, commission, funding, price_match. The trade: stop, price_through_stop, liquidation, fees,
-filters, hedge, margin, worst_case. All guards of the first three groups speak; the first that failed is the refusal.
+quote, mark, bars, indicators, commission, funding, price_match, and in ``triple_alpha`` correlation, turnover.
+The trade: stop, price_through_stop, liquidation, fees, filters, hedge, margin, worst_case. All guards of the first three groups
+speak; the first that failed is the refusal.
 """
 
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from app.domain.refusals import fail, refusal_of
 from app.domain.rules import SizingFees, TradingRules
 from app.domain.signal import Alert
 from app.domain.sizing import position_size, position_size_with_fees
+from app.domain.triple import triple_guards
 from app.domain.verdict import Refusal, Verdict
 from app.domain.views import AccountView, DeskView, MarketView, SymbolView
 
@@ -57,16 +59,18 @@ def plan_trade(
     alert: Alert, market: MarketView, account: AccountView, desk: DeskView, rules: TradingRules, ids: PlanIds
 ) -> Outcome:
     """What this alert becomes now. Never raises for what the market, the account or the sender may show."""
-    view = market.symbols.get(rules.symbol)
+    symbol = alert.symbol if alert.symbol in rules.traded else rules.symbol
+    view = market.symbols.get(symbol)
     of_alert = _alert_guards(alert, market, desk, rules)
-    verdicts = (*of_alert, *_desk_guards(account, desk, rules), *_market_guards(alert, view, market.now_ms, rules))
+    of_market = (*_market_guards(alert, symbol, view, market.now_ms, rules), *triple_guards(symbol, market, desk, rules))
+    verdicts = (*of_alert, *_desk_guards(symbol, account, desk, rules), *of_market)
     side = alert.side
     if _first_failed(of_alert) is None and side is not None and desk.live_trade_side is side.opposite:
         return ClosesOpposite(side, rules.exits.reverse_on_opposite, of_alert)
     failed = _first_failed(verdicts)
     facts = None if side is None or view is None else Facts.of(side, view, account, market.now_ms)
     if failed is not None or facts is None:
-        return Refused(refusal_of(failed or _no_market(rules.symbol)), verdicts)
+        return Refused(refusal_of(failed or _no_market(symbol)), verdicts)
     return _Planner(alert, facts, rules, list(verdicts)).outcome(market, desk, ids)
 
 
@@ -80,17 +84,16 @@ def _alert_guards(alert: Alert, market: MarketView, desk: DeskView, rules: Tradi
     )
 
 
-def _desk_guards(account: AccountView, desk: DeskView, rules: TradingRules) -> tuple[Verdict, ...]:
+def _desk_guards(symbol: str, account: AccountView, desk: DeskView, rules: TradingRules) -> tuple[Verdict, ...]:
     return (
         guards.trading_state(desk),
         guards.arming(desk),
-        guards.ownership(rules.symbol, desk),
+        guards.ownership(symbol, desk),
         guards.equity(account, rules.freshness),
     )
 
 
-def _market_guards(alert: Alert, view: SymbolView | None, now_ms: int, rules: TradingRules) -> tuple[Verdict, ...]:
-    symbol = rules.symbol
+def _market_guards(alert: Alert, symbol: str, view: SymbolView | None, now_ms: int, rules: TradingRules) -> tuple[Verdict, ...]:
     if view is None:
         return (_no_market(symbol),)
     quote = guards.quote(symbol, view.quote, now_ms, rules.freshness)

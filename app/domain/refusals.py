@@ -69,7 +69,7 @@ PLANNING_REFUSALS: Mapping[str, RefusalText] = {
     ),
     "symbol_not_traded": RefusalText(
         "$symbol is not traded by this strategy, which trades $traded",
-        ("send alerts of the traded symbol", "or change the setting rules.symbol"),
+        ("send alerts of the traded symbol", "or change the setting rules.symbol, or rules.mode to trade ETH and SOL too"),
     ),
     "stale_alert": RefusalText(
         "the alert is too old: $detail",
@@ -103,6 +103,22 @@ PLANNING_REFUSALS: Mapping[str, RefusalText] = {
     "price_mismatch": RefusalText(
         "the alert's price $price and the perpetual's $last are $apart % apart, more than $limit %",
         ("use the perpetual's chart (.P)", "check that price is the chart's {{close}}"),
+    ),
+    "correlated_position": RefusalText(
+        "$symbol moves with $other, on which a position is open: their correlation of $correlation is over $limit",
+        ("nothing to do: it would be the same bet twice", "or change the setting rules.triple.max_correlation"),
+    ),
+    "correlation_unknown": RefusalText(
+        "the correlation of $symbol with $other, on which a position is open, is not known or too old",
+        ("check the stream node: correlation needs 60 closed minutes of both",),
+    ),
+    "illiquid": RefusalText(
+        "$symbol turned over $turnover USDT in the last closed 15 minutes, not more than $minimum",
+        ("nothing to do: the market is too thin now", "or change the setting rules.triple.min_turnover"),
+    ),
+    "turnover_unknown": RefusalText(
+        "the turnover of $symbol in the last 15 minutes is not known",
+        ("check the stream node: it needs the bar that closed last",),
     ),
     "no_stop": RefusalText("no stop can be set below a long or above a short: $detail", ("check the alert's levels",)),
     "price_through_stop": RefusalText(

@@ -5,16 +5,13 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from app.domain.risk.rules import RiskRules
+from app.domain.rule_types import Fraction, Positive
+from app.domain.rule_types import Rules as _Rules
 
 _SYMBOL = re.compile(r"[A-Z0-9]{5,20}")
-
-Fraction = Annotated[Decimal, Field(ge=0, le=1)]
-Positive = Annotated[Decimal, Field(gt=0)]
-
-
-class _Rules(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class EntryStyle(StrEnum):
@@ -134,10 +131,24 @@ class FundingRules(_Rules):
     skip_above: Fraction = Decimal("0.0006")
 
 
+class TradingMode(StrEnum):
+    BTC_ALPHA_HEDGE = "btc_alpha_hedge"  # ``symbol`` is traded, ``hedge.symbols`` hedge it
+    TRIPLE_ALPHA = "triple_alpha"  # each of them is traded by the full rules, in any direction, without hedges
+
+
+class TripleRules(_Rules):
+    """What a symbol must meet in ``triple_alpha`` beside the rules of every trade."""
+
+    max_correlation: Annotated[Decimal, Field(ge=-1, le=1)] = Decimal("0.8")  # with the symbol of any open position
+    max_correlation_age_s: Annotated[int, Field(gt=0)] = 120
+    min_turnover: Annotated[Decimal, Field(ge=0)] = Decimal(5_000_000)  # USDT in the last closed 15 minutes; alts only
+
+
 TIMEFRAMES_MIN = (1, 3, 5, 15, 30, 60)  # the exchange's candles
 
 
 class TradingRules(_Rules):
+    mode: TradingMode = TradingMode.BTC_ALPHA_HEDGE
     symbol: str = "BTCUSDT"
     timeframe_min: Annotated[int, Field(ge=1, le=60)] = 3
     sizing: SizingRules = SizingRules()
@@ -149,6 +160,8 @@ class TradingRules(_Rules):
     fees: FeeRules = FeeRules()
     freshness: FreshnessRules = FreshnessRules()
     funding: FundingRules = FundingRules()
+    risk: RiskRules = RiskRules()
+    triple: TripleRules = TripleRules()
 
     @model_validator(mode="after")
     def _can_be_traded(self) -> Self:
@@ -167,3 +180,13 @@ class TradingRules(_Rules):
     @property
     def symbols(self) -> tuple[str, ...]:
         return (self.symbol, *self.hedge.symbols)
+
+    @property
+    def traded(self) -> tuple[str, ...]:
+        """The symbols an alert may open a trade on."""
+        return self.symbols if self.mode is TradingMode.TRIPLE_ALPHA else (self.symbol,)
+
+    @property
+    def hedge_symbols(self) -> tuple[str, ...]:
+        """The symbols a trade may be hedged with."""
+        return () if self.mode is TradingMode.TRIPLE_ALPHA else self.hedge.symbols

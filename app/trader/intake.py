@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import structlog
 
 from app.bus.port import InboxItem
 from app.clock import Clock
-from app.domain.instrument import Side
 from app.domain.orders import CommissionRates
 from app.domain.plan import Plan
 from app.domain.planning import ClosesOpposite, PlanIds, Planned, Refused, plan_trade
@@ -16,6 +16,7 @@ from app.domain.refusals import refuse
 from app.domain.signal import Alert
 from app.domain.trade import new_trade
 from app.domain.trade.messages import ExitRequested
+from app.domain.trade.state import Window
 from app.domain.verdict import Refusal, Verdict
 from app.domain.views import AccountView, DeskView, MarketView, SymbolView
 from app.exchange.errors import ExchangeError
@@ -78,7 +79,7 @@ class Intake:
             alert,
             self._market_view(item.age_ms),
             self._account_view(),
-            self._desk_view(),
+            self._desk_view(alert.symbol),
             self._config.rules,
             PlanIds(envelope.alert_id, envelope.lasting_key),
         )
@@ -91,8 +92,8 @@ class Intake:
                     await self._journal.refuse(self._record(item, refusal.code, refusal.message, verdicts))
                     log.info("alert_refused", alert_id=envelope.alert_id, code=refusal.code, reason=refusal.message)
                     return refusal_reply(envelope.alert_id, refusal)
-                case ClosesOpposite(side, reverse, verdicts):
-                    return await self._close_opposite(item, side, reverse, verdicts)
+                case ClosesOpposite(reverse=reverse, verdicts=verdicts):
+                    return await self._close_opposite(item, alert.symbol, reverse, verdicts)
         except DuplicateAlert as duplicate:
             return {"status": "duplicate", "id": duplicate.alert_id}
 
@@ -106,8 +107,11 @@ class Intake:
                 live.trade.quotes[symbol] = (quote, self._market.quote_seen_at[symbol])
         self._desk.start(live, _headline(plan))
 
-    async def _close_opposite(self, item: InboxItem, side: Side, reverse: bool, verdicts: tuple[Verdict, ...]) -> Reply | None:
-        live = next((t for t in self._desk.trades.values() if t.trade.plan.side is side.opposite), None)
+    def _trade_on(self, symbol: str) -> LiveTrade | None:
+        return next((live for live in self._desk.trades.values() if live.trade.plan.symbol == symbol), None)
+
+    async def _close_opposite(self, item: InboxItem, symbol: str, reverse: bool, verdicts: tuple[Verdict, ...]) -> Reply | None:
+        live = self._trade_on(symbol)
         if live is None:
             raise RuntimeError("an opposite trade was planned against that does not live")
         self._desk.tell(live.trade_id, ExitRequested("opposite_signal"))
@@ -129,10 +133,11 @@ class Intake:
 
     async def _refresh_quotes(self, symbol: str) -> None:
         """A best quote that is missing or too old is read once by request."""
-        if symbol != self._config.rules.symbol:
+        rules = self._config.rules
+        if symbol not in rules.traded:
             return
-        limit_s = self._config.rules.freshness.quote_ms / 1000
-        for name in self._config.rules.symbols:
+        limit_s = rules.freshness.quote_ms / 1000
+        for name in (symbol, *rules.hedge_symbols):
             age = self._market.quote_age_s(name)
             if age is not None and age <= limit_s:
                 continue
@@ -154,25 +159,36 @@ class Intake:
                     bars=self._market.indicators.get((symbol, rules.timeframe_ms)),
                     commission=self._commissions.get(symbol),
                     beta=self._market.betas.get(symbol),
+                    quarter=self._market.quarters.get(symbol),
                 )
                 for symbol in rules.symbols
             },
+            correlations=self._market.correlations,
         )
 
     def _account_view(self) -> AccountView:
-        return AccountView(self._account.equity, self._account.available, self._account.age_ms or 0)
+        available = self._account.available
+        return AccountView(
+            self._account.equity, None if available is None else available - self._promised(), self._account.age_ms or 0
+        )
 
-    def _desk_view(self) -> DeskView:
+    def _promised(self) -> Decimal:
+        """Margin of trades still entering, or begun since the balance was read: the read may not show it yet."""
+        read_at = self._clock.monotonic() - (self._account.age_ms or 0) / 1000
+        young = (t for t in self._desk.trades.values() if t.opened_at >= read_at or t.trade.main.window is not Window.CLOSED)
+        return sum((live.trade.plan.margin for live in young), Decimal(0))
+
+    def _desk_view(self, symbol: str) -> DeskView:
         owners = dict.fromkeys(self._account.positions, "foreign")
         for live in self._desk.trades.values():
             owners |= dict.fromkeys(live.trade.plan.symbols, f"managed:{live.trade_id}")
-        sides = [live.trade.plan.side for live in self._desk.trades.values()]
+        under_way = self._trade_on(symbol)
         return DeskView(
             live=self._config.live,
             armed=self._switches.armed,
             trading=self._switches.state,
             owners=owners,
-            live_trade_side=sides[0] if sides else None,
+            live_trade_side=None if under_way is None else under_way.trade.plan.side,
         )
 
 
