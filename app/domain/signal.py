@@ -41,7 +41,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 NUMBERS = ("qty", "sl", "tp1", "price", "ob_top", "ob_bottom", "atr14")
 TEXT_LIMITS: Mapping[str, int] = {"symbol": 64, "side": 64, "tf": 16, "id": 128, "trail": 64, "token": 256, "bar_time": 64}
 
-_ABSENT = frozenset({"", "na", "nan", "null", "none", "infinity", "+infinity", "-infinity", "inf", "+inf", "-inf"})
+ABSENT = frozenset({"", "na", "nan", "null", "none", "infinity", "+infinity", "-infinity", "inf", "+inf", "-inf"})
 _PLAIN_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,15}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,2})?")
 _SMALLEST, _LARGEST = Decimal("1e-12"), Decimal("1e12")
 _EARLIEST_MS, _LATEST_MS = 946_684_800_000, 4_102_444_800_000  # the years 2000 to 2099
@@ -171,16 +171,28 @@ def parse_alert(body: bytes | str) -> Alert | Refusal:
 
 
 def alert_key(alert: Alert, raw: bytes | str) -> tuple[str, int]:
-    """What makes a second delivery the same alert, and for how many seconds that holds.
+    """What makes a second delivery the same alert, and for how many seconds that holds."""
+    return repeat_key(alert.id, alert.symbol, alert.action, alert.bar_time_ms, alert.tf, raw)
 
-    The sender's own ``id``, else symbol, side, bar time and timeframe; with neither, the hash of the body.
-    """
-    if alert.id is not None:
-        return f"id:{alert.id}", KEY_TTL_S
-    if alert.bar_time_ms is not None:
-        return f"bar:{alert.symbol}:{alert.action}:{alert.bar_time_ms}:{alert.tf or ''}", KEY_TTL_S
+
+def repeat_key(
+    sender_id: str | None, symbol: str, action: str, bar_time_ms: int | None, tf: str | None, raw: bytes | str
+) -> tuple[str, int]:
+    """The sender's own id, else symbol, action, bar time and timeframe; with neither, the hash of the body."""
+    if sender_id is not None:
+        return f"id:{sender_id}", KEY_TTL_S
+    if bar_time_ms is not None:
+        return f"bar:{symbol}:{action}:{bar_time_ms}:{tf or ''}", KEY_TTL_S
     data = raw if isinstance(raw, bytes) else raw.encode("utf-8", "surrogatepass")
     return f"body:{sha256(data).hexdigest()}", BODY_KEY_TTL_S
+
+
+def json_fields(body: bytes | str) -> dict[str, Any] | Refusal:
+    """The fields of a webhook's body, numbers as the text they were sent as."""
+    try:
+        return _json_object(_text(body))
+    except _Refused as refused:
+        return refused.refusal
 
 
 class _Refused(Exception):
@@ -237,7 +249,7 @@ class _Values:
 
     def _read(self, name: str, given: Mapping[str, Any]) -> None:
         texts = {alias: _plain(alias, value) for alias, value in given.items()}
-        resolved = {alias: text for alias, text in texts.items() if "{{" not in text and text.lower() not in _ABSENT}
+        resolved = {alias: text for alias, text in texts.items() if "{{" not in text and text.lower() not in ABSENT}
         if len({_meaning(name, text) for text in resolved.values()}) > 1:
             raise _Refused(refuse("conflicting_fields", fields=" and ".join(resolved)))
         if resolved:
@@ -299,7 +311,7 @@ class _Values:
         text = self._present.get(name)
         if text is None:
             return None
-        value = _decimal(text)
+        value = plain_number(text)
         if value is None:
             self._unreadable.append(name)
         return value if value is not None and value > 0 else None
@@ -308,7 +320,7 @@ class _Values:
         text = self._words("bar_time")
         if text is None:
             return None
-        time_ms = _time_ms(text)
+        time_ms = unix_ms(text)
         if time_ms is None:
             raise _Refused(refuse("bad_bar_time", raw=repr(text[:40])))
         return time_ms
@@ -324,11 +336,11 @@ def _plain(name: str, value: Any) -> str:
 def _meaning(name: str, text: str) -> object:
     """What two aliases must agree on."""
     if name in NUMBERS:
-        return _decimal(text) or text
+        return plain_number(text) or text
     return _ACTIONS.get(text.lower(), text) if name == "side" else text
 
 
-def _decimal(text: str) -> Decimal | None:
+def plain_number(text: str) -> Decimal | None:
     """None: no plain number, or one no price or quantity can be."""
     if not _PLAIN_NUMBER.fullmatch(text):
         return None
@@ -336,7 +348,7 @@ def _decimal(text: str) -> Decimal | None:
     return value if value == 0 or _SMALLEST <= abs(value) <= _LARGEST else None
 
 
-def _time_ms(text: str) -> int | None:
+def unix_ms(text: str) -> int | None:
     """Unix milliseconds of a time in milliseconds, in seconds or in ISO-8601 (UTC unless it says otherwise)."""
     number = Decimal(text) if re.fullmatch(r"[0-9]{9,14}(?:\.[0-9]{0,6})?", text) else None
     if number is None:
