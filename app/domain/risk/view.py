@@ -1,0 +1,30 @@
+"""What planning is told by the risk desk."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from app.domain.risk.breakers import Breaker, Trip
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPosition:
+    """``notional``: USDT at mark, negative for a short."""
+
+    symbol: str
+    notional: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class RiskView:
+    """The default forbids nothing and changes nothing."""
+
+    trips: tuple[Trip, ...] = ()
+    drawdown: Decimal = Decimal(0)  # from the all-time high, transfers aside
+    stage: int | None = None  # of the leverage ramp, from 0; None: there is no ramp
+    leverage: int | None = None  # in force on the exchange; None: the setting's
+    slow: bool = False  # the latency guard has tripped
+    positions: tuple[OpenPosition, ...] = ()  # all that is open now, whoever opened it
+
+    def trip(self, *breakers: Breaker) -> Trip | None:
+        """The first of these that is tripped."""
+        return next((trip for trip in self.trips if trip.breaker in breakers), None)
