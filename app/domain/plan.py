@@ -42,6 +42,13 @@ class Purpose(StrEnum):
 TARGETS = (Purpose.TARGET_1, Purpose.TARGET_2, Purpose.TARGET_3)
 
 
+class Owner(StrEnum):
+    """Whose trade it is, and by which terms it runs."""
+
+    MANAGED = "managed"  # the strategy's: enters as maker, has targets, a trailing stop and a time limit
+    ADVANCED = "advanced"  # the advanced webhook's: enters at market, lives until its stop or the webhook's word
+
+
 @dataclass(frozen=True, slots=True)
 class OrderName:
     """Which order of which trade a client id names. ``leg`` 0 is the main leg, hedges count from 1."""
@@ -118,10 +125,21 @@ class Plan:
     created_ms: int
     rules: TradingRules
     warnings: tuple[str, ...] = ()
+    owner: Owner = Owner.MANAGED
 
     @property
     def symbol(self) -> str:
         return self.instrument.symbol
+
+    @property
+    def is_managed(self) -> bool:
+        """The strategy's own."""
+        return self.owner is Owner.MANAGED
+
+    @property
+    def owner_name(self) -> str:
+        """Who owns its symbols, as refusals name it."""
+        return f"managed:{self.trade_id}" if self.is_managed else self.owner.value
 
     @property
     def r_per_unit(self) -> Decimal:

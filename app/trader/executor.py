@@ -98,8 +98,8 @@ class Executor:
             state = await self._exchange.place(command.order)
         except ExchangeError as error:
             wait_s = error.retry_after if isinstance(error, RateLimited) else 0.0
-            said = OrderFailed(command.order.client_id, failure_of(error), f"{error.code} {error}", wait_s)
-            self._report(trade_id, said)
+            words = (f"{error.code} {error}", wait_s, error.code, error.words)
+            self._report(trade_id, OrderFailed(command.order.client_id, failure_of(error), *words))
             return
         self._report(trade_id, OrderKnown(state))
 

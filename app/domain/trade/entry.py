@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from app.domain.market import Quote
-from app.domain.orders import LimitOrder, TimeInForce
+from app.domain.orders import LimitOrder, MarketOrder, TimeInForce
 from app.domain.plan import Purpose
 from app.domain.rules import EntryStyle
 from app.domain.trade.messages import Failure, ReadQuote
@@ -79,8 +79,8 @@ def _start(work: Work, leg: Leg) -> None:
     if _must_not_buy(work, leg):
         leg.window = Window.CLOSED
         return
-    rules = work.trade.plan.rules.entry
-    if rules.style is EntryStyle.IOC and leg.index == 0:
+    plan = work.trade.plan
+    if leg.index == 0 and (plan.rules.entry.style is EntryStyle.IOC or not plan.is_managed):
         _await_quote(work, leg)
         return
     price = _maker_price(work, leg)
@@ -177,8 +177,15 @@ def _drive_quoting(work: Work, leg: Leg) -> None:
         _close(work, leg, "below_min_notional")
         return
     name = work.name(leg, Purpose.TAKER)
-    work.send(name, LimitOrder(name.client_id, leg.symbol, leg.side, quantity, price, TimeInForce.IOC))
+    work.send(name, _taker(work, leg, name.client_id, quantity, price))
     leg.window = Window.TAKER
+
+
+def _taker(work: Work, leg: Leg, client_id: str, quantity: Decimal, price: Decimal) -> MarketOrder | LimitOrder:
+    """The advanced webhook buys at market, once the price has been looked at; everyone else up to a price."""
+    if not work.trade.plan.is_managed:
+        return MarketOrder(client_id, leg.symbol, leg.side, quantity)
+    return LimitOrder(client_id, leg.symbol, leg.side, quantity, price, TimeInForce.IOC)
 
 
 @dataclass(frozen=True, slots=True)

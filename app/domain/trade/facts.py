@@ -77,6 +77,7 @@ def _order_known(work: Work, client_id: str, event: OrderKnown) -> None:
         acked_at=record.acked_at if record.acked_at is not None else now.monotonic,
         failure=None,
         missing=0,
+        order_id=state.order_id or record.order_id,
     )
     work.update(update)
     if record.acked_at is None:
@@ -118,7 +119,8 @@ def _order_failed(work: Work, failed: OrderFailed) -> None:
     else:
         now = work.now.monotonic
         work.update(replace(record, failure=failure, failed_at=now, held_until=now + failed.retry_after_s))
-    work.say("order_failed", client_id=failed.client_id, failure=failure.value, message=failed.message)
+    words = {"failure": failure.value, "message": failed.message, "code": failed.code, "words": failed.words}
+    work.say("order_failed", client_id=failed.client_id, **words)
 
 
 def _order_missing(work: Work, client_id: str) -> None:

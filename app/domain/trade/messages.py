@@ -44,12 +44,17 @@ class OrderKnown:
 
 @dataclass(frozen=True, slots=True)
 class OrderFailed:
-    """``retry_after_s``: the exchange, or our own budget, asks not to be sent to before so many seconds."""
+    """``retry_after_s``: the exchange, or our own budget, asks not to be sent to before so many seconds.
+
+    ``code`` and ``words`` are the exchange's own, where it gave any.
+    """
 
     client_id: str
     failure: Failure
     message: str = ""
     retry_after_s: float = 0.0
+    code: int = 0
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)

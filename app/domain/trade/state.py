@@ -35,6 +35,7 @@ class OrderRecord:
     unknown_asks: int = 0
     asked_at: float = 0.0
     missing: int = 0
+    order_id: int = 0  # the exchange's own number, once it has told it
 
     def retry_at(self, pause_s: float) -> float:
         """When, having failed, it may be sent again under a new id."""
@@ -314,6 +315,7 @@ def record_of(state: OrderState, name: OrderName, order: Order, now: Instant) ->
         executed=state.executed,
         acked_at=now.monotonic,
         status_at=now.monotonic,
+        order_id=state.order_id,
     )
 
 

@@ -21,6 +21,8 @@ def drive_management(work: Work, bar: BarIndicators | None) -> None:
         _account_entry(work)
     if trade.exiting or trade.open_quantity(trade.main) == 0:
         return
+    if not trade.plan.is_managed:
+        return  # its stop rests; everything else is up to who opened it
     _time_limit(work)
     if trade.average_entry is None:
         return
