@@ -71,10 +71,18 @@ class Desk:
         self._executor = Executor(exchange, clock, self.tell, spawn)
         self._unwritten: deque[_Words] = deque()
         self.trades: dict[str, LiveTrade] = {}
+        self.claims: dict[str, str] = {}  # symbols on which a trade is just being opened, and by whom
         self.on_finish: Callable[[LiveTrade, str], None] = lambda live, reason: None
         self.on_repair: Callable[[LiveTrade, str], None] = lambda live, symbol: None
         self.on_pause: Callable[[str], None] = lambda reason: None
         self.on_milestone: Callable[[LiveTrade, str, Mapping[str, Any]], None] = lambda live, kind, data: None
+
+    def owners(self) -> dict[str, str]:
+        """Who owns which symbol, by name."""
+        owners = dict(self.claims)
+        for live in self.trades.values():
+            owners |= dict.fromkeys(live.trade.plan.symbols, live.trade.plan.owner_name)
+        return owners
 
     def owner_of(self, symbol: str) -> LiveTrade | None:
         return next((live for live in self.trades.values() if symbol in live.trade.plan.symbols), None)
@@ -200,6 +208,8 @@ class Desk:
         if "naked_ms" in said:
             live.naked_ms.append(float(said["naked_ms"]))
         self._journal.append(Note(live.trade_id, kind, now.exchange_ms, self._clock.wall_ms(), said))
+        if kind == "protected":
+            live.protected.set()
         self.on_milestone(live, kind, said)
 
     def _set_alarm(self, live: LiveTrade) -> None:
@@ -224,3 +234,4 @@ class Desk:
 
     def forget(self, live: LiveTrade) -> None:
         self.trades.pop(live.trade_id, None)
+        live.over.set()

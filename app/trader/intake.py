@@ -108,7 +108,9 @@ class Intake:
         self._desk.start(live, _headline(plan))
 
     def _trade_on(self, symbol: str) -> LiveTrade | None:
-        return next((live for live in self._desk.trades.values() if live.trade.plan.symbol == symbol), None)
+        """The strategy's own."""
+        plans = ((live, live.trade.plan) for live in self._desk.trades.values())
+        return next((live for live, plan in plans if plan.symbol == symbol and plan.is_managed), None)
 
     async def _close_opposite(self, item: InboxItem, symbol: str, reverse: bool, verdicts: tuple[Verdict, ...]) -> Reply | None:
         live = self._trade_on(symbol)
@@ -179,9 +181,7 @@ class Intake:
         return sum((live.trade.plan.margin for live in young), Decimal(0))
 
     def _desk_view(self, symbol: str) -> DeskView:
-        owners = dict.fromkeys(self._account.positions, "foreign")
-        for live in self._desk.trades.values():
-            owners |= dict.fromkeys(live.trade.plan.symbols, f"managed:{live.trade_id}")
+        owners = dict.fromkeys(self._account.positions, "foreign") | self._desk.owners()
         under_way = self._trade_on(symbol)
         return DeskView(
             live=self._config.live,

@@ -20,6 +20,8 @@ class LiveTrade:
     changed_at: float = 0.0  # monotonic, of the last fact about its orders
     mismatches: int = 0
     replied: bool = False
+    protected: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)  # closed and accounted for
 
     @property
     def trade_id(self) -> str:
