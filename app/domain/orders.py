@@ -138,6 +138,11 @@ class Position:
     liquidation_price: Decimal = Decimal(0)  # 0 when there is none
 
 
+_TRANSFERS = frozenset(
+    {"DEPOSIT", "WITHDRAW", "ADMIN_DEPOSIT", "ADMIN_WITHDRAW", "ASSET_TRANSFER", "COIN_SWAP_DEPOSIT", "COIN_SWAP_WITHDRAW"}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class AccountUpdate:
     """Wallet and positions as changed by an order, funding, a transfer or a liquidation (``reason`` as Binance names it)."""
@@ -147,6 +152,11 @@ class AccountUpdate:
     balance_change: Decimal
     positions: tuple[Position, ...]
     time_ms: int
+
+    @property
+    def is_transfer(self) -> bool:
+        """Money came in or went out that trading neither won nor lost."""
+        return self.reason in _TRANSFERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +184,15 @@ class Account:
     @property
     def equity(self) -> Decimal:
         return self.wallet_balance + self.unrealized_pnl
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """USDT moved into the account (negative: out of it). ``transfer_id`` is the exchange's own."""
+
+    transfer_id: int
+    amount: Decimal
+    time_ms: int
 
 
 @dataclass(frozen=True, slots=True)

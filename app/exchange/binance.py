@@ -5,12 +5,14 @@
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Coroutine
 from decimal import Decimal
 from typing import Any
 
 from app.clock import Clock
+from app.domain.contract_terms import ContractTerms
 from app.domain.instrument import Instrument, Side
 from app.domain.market import MarkPrice, Quote
 from app.domain.orders import (
@@ -25,6 +27,7 @@ from app.domain.orders import (
     OrderState,
     StreamDown,
     StreamUp,
+    Transfer,
 )
 from app.exchange import binance_parse as parse
 from app.exchange.binance_events import EventTranslator
@@ -86,7 +89,7 @@ class BinanceExchange:
                 self._read_exchange_info(await self._rest.read(EXCHANGE_INFO))  # first: it states the limits we may use
                 await self._rest.sync_clock()
                 _check_account(await self._rest.read(ACCOUNT_CONFIG))
-            await self._check_trading()
+            await self.probe(self._config.symbols[0])
             await self.account()
             await asyncio.gather(*(self.open_orders(symbol) for symbol in self._config.symbols))
             await self._stream.start()
@@ -116,15 +119,6 @@ class BinanceExchange:
         )
         if weight and minute and seconds:
             self._rest.budget.set_limits(weight, minute, seconds)
-
-    async def _check_trading(self) -> None:
-        """A test order shows whether the key may trade, and warms the order connection. That it may not fill is no matter."""
-        symbol = self._config.symbols[0]
-        probe = MarketOrder("probe", symbol, Side.BUY, self._instruments[symbol].min_quantity)
-        try:
-            await self._rest.read(PLACE_TEST, parse.order_params(probe))
-        except OrderRefused:
-            return
 
     # -- orders ---------------------------------------------------------------------------------------------------------
 
@@ -188,6 +182,15 @@ class BinanceExchange:
         with parse.understood("commission rates"):
             return CommissionRates(parse.decimal(rates["makerCommissionRate"]), parse.decimal(rates["takerCommissionRate"]))
 
+    async def contract_terms(self, symbol: str) -> ContractTerms:
+        return await self._queries.contract_terms(symbol)
+
+    async def probe(self, symbol: str) -> None:
+        """Shows whether the key may trade, and keeps the order connection warm. That it would not be filled is no matter."""
+        order = MarketOrder("probe", symbol, Side.BUY, self.instrument(symbol).min_quantity)
+        with contextlib.suppress(OrderRefused):
+            await self._rest.read(PLACE_TEST, parse.order_params(order))
+
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         try:
             await self._rest.call(LEVERAGE, {"symbol": symbol, "leverage": leverage})
@@ -205,6 +208,9 @@ class BinanceExchange:
 
     async def funding_paid_since(self, symbol: str, since_ms: int) -> list[tuple[int, Decimal]]:
         return await self._queries.funding_paid_since(symbol, since_ms)
+
+    async def transfers_since(self, since_ms: int) -> list[Transfer]:
+        return await self._queries.transfers_since(since_ms)
 
     # -- private stream ---------------------------------------------------------------------------------------------------
 

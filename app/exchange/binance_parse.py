@@ -3,11 +3,12 @@
 REST answers use long names, stream events one letter each (Binance's own, as in its user data stream page).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
+from app.domain.contract_terms import ContractTerms, MarginBracket
 from app.domain.instrument import Instrument, Side
 from app.domain.market import MarkPrice, Quote
 from app.domain.orders import (
@@ -21,6 +22,7 @@ from app.domain.orders import (
     OrderStatus,
     Position,
     StopOrder,
+    Transfer,
 )
 from app.exchange.errors import NotExecuted
 from app.exchange.ledger import with_child
@@ -28,6 +30,7 @@ from app.exchange.ledger import with_child
 Json = Mapping[str, Any]
 Params = dict[str, str | int]
 ZERO = Decimal(0)
+_FUNDING_INTERVAL_H = 8
 UNREADABLE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)  # what reading an undocumented answer raises
 
 _PLAIN_STATUS = {
@@ -221,6 +224,20 @@ def mark_price(premium: Json) -> MarkPrice:
         next_funding_ms=int(premium["nextFundingTime"]),
         time_ms=int(premium["time"]),
     )
+
+
+def contract_terms(symbol: str, funding: Iterable[Json], brackets: Iterable[Json]) -> ContractTerms:
+    """fundingInfo lists only contracts whose interval or caps were changed from every 8 h."""
+    interval = next((int(each["fundingIntervalHours"]) for each in funding if each["symbol"] == symbol), _FUNDING_INTERVAL_H)
+    [rows] = [each["brackets"] for each in brackets if each["symbol"] == symbol]
+    ordered = sorted(rows, key=lambda row: decimal(row["notionalCap"]))
+    return ContractTerms(
+        interval, tuple(MarginBracket(decimal(row["notionalCap"]), decimal(row["maintMarginRatio"])) for row in ordered)
+    )
+
+
+def transfer(income: Json) -> Transfer:
+    return Transfer(int(income["tranId"]), decimal(income["income"]), int(income["time"]))
 
 
 # -- user stream --------------------------------------------------------------------------------------------------------

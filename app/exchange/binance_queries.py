@@ -4,17 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from decimal import Decimal
 
-from app.domain.orders import Account, Fill, OrderState
+from app.domain.contract_terms import ContractTerms
+from app.domain.orders import Account, Fill, OrderState, Transfer
 from app.exchange.binance_parse import (
     Json,
     Params,
     algo_state,
     child_order_id,
+    contract_terms,
     decimal,
     plain_state,
     quote,
     rest_fill,
     rest_position,
+    transfer,
     understood,
 )
 from app.exchange.binance_rest import (
@@ -22,7 +25,9 @@ from app.exchange.binance_rest import (
     ALL_ALGOS,
     ALL_ORDERS,
     BOOK_TICKER,
+    BRACKETS,
     FIND,
+    FUNDING_INFO,
     INCOME,
     OPEN_ALGOS,
     OPEN_ORDERS,
@@ -157,6 +162,26 @@ class AccountQueries:
                 unrealized_pnl=decimal(usdt.get("unrealizedProfit")),
                 positions=tuple(rest_position(p) for p in positions if decimal(p["positionAmt"])),
             )
+
+    async def contract_terms(self, symbol: str) -> ContractTerms:
+        """See ``Exchange.contract_terms``."""
+        funding, brackets = await asyncio.gather(self._rest.read(FUNDING_INFO), self._rest.read(BRACKETS, {"symbol": symbol}))
+        with understood("contract terms"):
+            return contract_terms(symbol, funding, brackets)
+
+    async def transfers_since(self, since_ms: int) -> list[Transfer]:
+        """See ``Exchange.transfers_since``."""
+        found: dict[int, Transfer] = {}
+        while True:
+            params: Params = {"incomeType": "TRANSFER", "startTime": since_ms, "limit": _PAGE}
+            rows: list[Json] = await self._rest.read(INCOME, params)
+            with understood("transfers"):
+                moved = [transfer(row) for row in rows if row["asset"] == "USDT"]
+                found |= {each.transfer_id: each for each in moved}
+                newest_ms = max((int(row["time"]) for row in rows), default=since_ms)
+            if len(rows) < _PAGE or newest_ms == since_ms:
+                return sorted(found.values(), key=lambda each: (each.time_ms, each.transfer_id))
+            since_ms = newest_ms
 
     async def funding_paid_since(self, symbol: str, since_ms: int) -> list[tuple[int, Decimal]]:
         """See ``Exchange.funding_paid_since``."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 
+from app.domain.contract_terms import ContractTerms, MarginBracket
 from app.domain.instrument import Instrument
 from app.domain.market import MarkPrice, Quote
 from app.domain.orders import (
@@ -27,6 +28,7 @@ from app.domain.orders import (
     Position,
     StopOrder,
     StreamUp,
+    Transfer,
 )
 from app.exchange.codes import NO_SUCH_ORDER, NOTHING_TO_CHANGE, UNKNOWN_ORDER, error_for
 from app.exchange.errors import OrderRefused
@@ -227,6 +229,14 @@ class InMemoryExchange:
         self.instrument(symbol)
         return CommissionRates(self._venue.config.maker_fee, self._venue.config.taker_fee)
 
+    async def contract_terms(self, symbol: str) -> ContractTerms:
+        with _our_errors():
+            brackets = self._venue.contract(symbol).brackets
+        return ContractTerms(self._venue.funding_interval_h, tuple(MarginBracket(b.cap, b.maintenance_rate) for b in brackets))
+
+    async def probe(self, symbol: str) -> None:
+        self.instrument(symbol)
+
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         with _our_errors():
             self._venue.set_leverage(symbol, leverage)
@@ -245,6 +255,10 @@ class InMemoryExchange:
         with _our_errors():
             income = self._venue.income(since_ms, symbol)
         return [(each.time_ms, -each.amount) for each in income if each.type is IncomeType.FUNDING_FEE]
+
+    async def transfers_since(self, since_ms: int) -> list[Transfer]:
+        income = self._venue.income(since_ms)
+        return [Transfer(i.transaction_id, i.amount, i.time_ms) for i in income if i.type is IncomeType.TRANSFER]
 
     # -- the venue's words into ours ----------------------------------------------------------------------------------------
 

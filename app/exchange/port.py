@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Protocol
 
+from app.domain.contract_terms import ContractTerms
 from app.domain.instrument import Instrument
 from app.domain.market import Bar, MarkPrice, Quote
 from app.domain.orders import (
@@ -19,6 +20,7 @@ from app.domain.orders import (
     Order,
     OrderKind,
     OrderState,
+    Transfer,
 )
 
 
@@ -65,6 +67,11 @@ class Exchange(Protocol):
 
     async def commission_rates(self, symbol: str) -> CommissionRates: ...
 
+    async def contract_terms(self, symbol: str) -> ContractTerms: ...
+
+    async def probe(self, symbol: str) -> None:
+        """A test order that executes nothing, on the way a real one takes: returns once the exchange has judged it."""
+
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         """Only while flat and without orders on ``symbol``."""
 
@@ -73,6 +80,9 @@ class Exchange(Protocol):
 
     async def funding_paid_since(self, symbol: str, since_ms: int) -> list[tuple[int, Decimal]]:
         """(time, USDT paid: negative when received) of each funding settlement."""
+
+    async def transfers_since(self, since_ms: int) -> list[Transfer]:
+        """USDT moved into and out of the account at or after ``since_ms``, oldest first. They may be listed some time late."""
 
     def events(self) -> AsyncIterator[ExchangeEvent]:
         """The private stream, from ``connect`` on, beginning with StreamUp. Ends on ``close``. One consumer."""

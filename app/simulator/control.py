@@ -39,6 +39,7 @@ class Control:
         app.router.add_post("/simulator/delay", self.delay)
         app.router.add_post("/simulator/trade", self.trade)
         app.router.add_post("/simulator/adl", self.deleverage)
+        app.router.add_post("/simulator/transfer", self.transfer)
         app.router.add_post("/simulator/premium", self.premium)
         app.router.add_post("/simulator/script", self.script)
         app.router.add_post("/simulator/drop-streams", self.drop_streams)
@@ -106,6 +107,13 @@ class Control:
         order = self._runtime.venue.auto_deleverage(params.symbol, params.required_decimal("quantity"))
         self._runtime.publish()
         return _json(order_json(order))
+
+    async def transfer(self, request: web.Request) -> web.Response:
+        """``{"amount"}``: USDT deposited; negative, withdrawn."""
+        params = Params({name: str(value) for name, value in (await _body(request)).items()})
+        self._runtime.venue.transfer(params.required_decimal("amount"))
+        self._runtime.publish()
+        return await self.status(request)
 
     async def premium(self, request: web.Request) -> web.Response:
         """``{"symbol", "percent"}``: how far the mark price lies above the last price from now on; negative, below."""

@@ -149,7 +149,7 @@ class MarketData:
         return self._each(params, lambda s: premium_json(self._venue, s))
 
     def _funding_info(self, _params: Params) -> list[Json]:
-        cap, hours = "0.00300000", 8
+        cap, hours = "0.00300000", self._venue.funding_interval_h
         return [
             {
                 "symbol": symbol,

@@ -223,6 +223,10 @@ class Venue:
         return self._state.funding.rate(symbol, self._next_funding_ms)
 
     @property
+    def funding_interval_h(self) -> int:
+        return FUNDING_INTERVAL_MS // 3_600_000
+
+    @property
     def next_funding_ms(self) -> int:
         return self._next_funding_ms
 
@@ -446,6 +450,10 @@ class Venue:
     def trade_by_hand(self, symbol: str, side: Side, quantity: Decimal) -> PlainOrder:
         """A market order as the account's owner would send it from the web page: client id ``web_…``."""
         return self.place_order(symbol, side, OrderType.MARKET, quantity, client_id=f"web_{self._auto_id()}")
+
+    def transfer(self, amount: Decimal) -> None:
+        """Deposit or (negative) withdraw USDT. Raises VenueError -5013."""
+        self._account.transfer(amount)
 
     def auto_deleverage(self, symbol: str, quantity: Decimal) -> PlainOrder:
         """Close part of a position at the mark price with client id ``adl_autoclose``. Raises VenueError -2022 when flat."""

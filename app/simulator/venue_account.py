@@ -118,6 +118,13 @@ class AccountBook:
         if holding.margin_type is MarginType.ISOLATED:
             holding.isolated_wallet += to_money(price * quantity / holding.leverage)
 
+    def transfer(self, amount: Decimal) -> None:
+        """USDT in from the owner's other accounts, or (negative) out. Raises VenueError -5013 beyond what is free."""
+        if -amount > self.available():
+            raise VenueError(-5013, "Asset transfer failed: insufficient balance")
+        self._book(IncomeType.TRANSFER, "", to_money(amount))
+        self.announce("DEPOSIT" if amount > 0 else "WITHDRAW", (), change=to_money(amount))
+
     def settle_funding(self, settlement_ms: int) -> None:
         for symbol, holding in self.holdings.items():
             if not holding.quantity:

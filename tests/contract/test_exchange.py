@@ -418,6 +418,38 @@ async def test_quote_mark_and_fees(world: World) -> None:
     assert (rates.maker, rates.taker) == (D("0.0002"), D("0.0005"))
 
 
+async def test_contract_terms_are_the_exchanges_own(world: World) -> None:
+    terms = await world.exchange.contract_terms(BTC)
+    assert terms.funding_interval_h == 8
+    rates = [terms.maintenance_rate(D(notional)) for notional in (1, 300_000, 300_001, 3_000_000, 10_000_000_000)]
+    assert rates == [D("0.004"), D("0.004"), D("0.005"), D("0.0065"), D("0.5")]
+    assert (await world.exchange.contract_terms("SOLUSDT")).maintenance_rate(D(1)) == D("0.005")
+
+
+async def test_a_probe_executes_nothing(world: World) -> None:
+    await world.exchange.probe(BTC)
+    assert await world.exchange.orders_since(BTC, START_MS) == []
+    assert (await world.exchange.account()).positions == ()
+    with pytest.raises(UnknownSymbol):
+        await world.exchange.probe("DOGEUSDT")
+
+
+async def test_transfers_are_told_as_such_and_read_back(world: World) -> None:
+    [opening] = await world.exchange.transfers_since(0)
+    assert opening.amount == 10_000
+    await world.pass_time(60_000)
+    at_ms = world.venue.now_ms
+    for amount in ("250", "-100.5"):
+        world.venue.transfer(D(amount))
+        await world.touch()
+    updates = await world.log.until(AccountUpdate, lambda update: update.is_transfer, 2)
+    assert [update.balance_change for update in updates] == [D(250), D("-100.5")]
+    await world.exchange.place(ENTRY)  # what trading does to the wallet is no transfer
+    moved = await world.exchange.transfers_since(at_ms)
+    assert [(each.amount, each.time_ms) for each in moved] == [(D(250), at_ms), (D("-100.5"), at_ms)]
+    assert len({each.transfer_id for each in (opening, *moved)}) == 3
+
+
 @pytest.mark.parametrize("margin_type", MarginType)
 async def test_leverage_and_margin_type_may_be_set_twice(world: World, margin_type: MarginType) -> None:
     for _ in range(2):
