@@ -75,6 +75,7 @@ def stream() -> None:
         market_ws_url=f"{settings.exchange.stream_url}/market/ws",
         symbols=rules.symbols,
         base=rules.symbol,
+        pairs=rules.pairs,
         bar_interval_ms=rules.timeframe_ms,
         request_timeout_s=settings.exchange.timeout_s,
     )

@@ -3,6 +3,7 @@
 import re
 from decimal import Decimal
 from enum import StrEnum
+from itertools import combinations
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -185,6 +186,11 @@ class TradingRules(_Rules):
     def traded(self) -> tuple[str, ...]:
         """The symbols an alert may open a trade on."""
         return self.symbols if self.mode is TradingMode.TRIPLE_ALPHA else (self.symbol,)
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of symbols other than ``symbol`` whose correlation a guard asks for."""
+        return tuple(combinations(self.traded[1:], 2))
 
     @property
     def hedge_symbols(self) -> tuple[str, ...]:

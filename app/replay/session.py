@@ -63,7 +63,9 @@ class Outcome:
 
 
 def stream_config(rules: TradingRules) -> StreamConfig:
-    return StreamConfig("", "", "", symbols=rules.symbols, base=rules.symbol, bar_interval_ms=rules.timeframe_ms)
+    return StreamConfig(
+        "", "", "", symbols=rules.symbols, base=rules.symbol, pairs=rules.pairs, bar_interval_ms=rules.timeframe_ms
+    )
 
 
 def _patient_config(rules: TradingRules) -> TraderConfig:

@@ -17,6 +17,7 @@ class StreamConfig:
     market_ws_url: str
     symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
     base: str = "BTCUSDT"
+    pairs: tuple[tuple[str, str], ...] = ()  # whose correlation is wanted too; pairs with the base have one with their β
     bar_interval_ms: int = 3 * MINUTE_MS
     higher_interval_ms: int = 15 * MINUTE_MS
     warmup_bars: int = 1000
@@ -27,6 +28,9 @@ class StreamConfig:
     def __post_init__(self) -> None:
         if self.base not in self.symbols:
             raise ValueError(f"stream base {self.base}: must be one of the symbols {', '.join(self.symbols)}")
+        for pair in self.pairs:
+            if self.base in pair or not {*pair} <= {*self.symbols}:
+                raise ValueError(f"stream pairs {' and '.join(pair)}: must be two of the symbols, and not the base")
         for name in ("bar_interval_ms", "higher_interval_ms"):
             minutes, rest = divmod(getattr(self, name), MINUTE_MS)
             if rest or minutes not in INTERVAL_NAMES:

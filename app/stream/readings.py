@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.domain.market import MINUTE_MS, Bar, BarIndicators, BetaReading, MarketMessage
+from app.domain.market import MINUTE_MS, Bar, BarIndicators, BetaReading, CorrelationReading, MarketMessage
 from app.indicators.atr import WilderAtr
-from app.indicators.beta import live_slopes
+from app.indicators.beta import LiveSlopes, live_slopes
 from app.indicators.supertrend_ai import SuperTrendAi
 from app.stream.candles import BarBuilder
 from app.stream.config import StreamConfig
@@ -87,13 +87,14 @@ class SymbolReadings:
 
 
 class BetaBook:
-    """The last closes of every symbol, and the β of each against the base."""
+    """The last closes of every symbol, the β of each against the base, and the correlation of the other pairs asked for."""
 
     def __init__(self, config: StreamConfig) -> None:
         self._base = config.base
+        self._pairs = [(config.base, symbol) for symbol in config.symbols if symbol != config.base] + [*config.pairs]
         self._window = config.beta_window
         self._closes: dict[str, dict[int, float]] = {symbol: {} for symbol in config.symbols}
-        self._said_ms = dict.fromkeys(config.symbols, 0)
+        self._said_ms = dict.fromkeys(self._pairs, 0)
 
     def add(self, minute: Bar) -> None:
         closes = self._closes[minute.symbol]
@@ -102,25 +103,27 @@ class BetaBook:
         self._closes[minute.symbol] = {open_ms: close for open_ms, close in closes.items() if open_ms >= oldest_ms}
 
     def newest(self, now_ms: int) -> list[MarketMessage]:
-        """A reading for each symbol whose newest minute, closed under 90 s before ``now_ms``, the base has too; each once."""
+        """A reading for each pair whose newest common minute closed under 90 s before ``now_ms``; each once."""
         messages: list[MarketMessage] = []
-        base = self._closes[self._base]
-        for symbol, closes in self._closes.items():
-            open_ms = max(closes.keys() & base.keys(), default=0)
-            is_news = open_ms > self._said_ms[symbol] and now_ms - (open_ms + MINUTE_MS) < BETA_NEWEST_WITHIN_MS
-            if symbol == self._base or not is_news:
-                continue
-            if (found := live_slopes(base, closes, open_ms, self._window)) is not None:
-                self._said_ms[symbol] = open_ms
-                messages.append(
-                    BetaReading(
-                        symbol=symbol,
-                        base=self._base,
-                        beta=found.beta,
-                        correlation=found.correlation,
-                        hedge_ratio_min_variance=found.hedge_ratio_min_variance,
-                        returns=found.returns,
-                        close_ms=found.close_ms,
-                    )
-                )
+        for pair in self._pairs:
+            first, second = (self._closes[symbol] for symbol in pair)
+            open_ms = max(first.keys() & second.keys(), default=0)
+            is_news = open_ms > self._said_ms[pair] and now_ms - (open_ms + MINUTE_MS) < BETA_NEWEST_WITHIN_MS
+            if is_news and (found := live_slopes(first, second, open_ms, self._window)) is not None:
+                self._said_ms[pair] = open_ms
+                messages.append(self._reading(pair, found))
         return messages
+
+    def _reading(self, pair: tuple[str, str], found: LiveSlopes) -> BetaReading | CorrelationReading:
+        base, symbol = pair
+        if base != self._base:
+            return CorrelationReading(symbol, base, found.correlation, found.returns, found.close_ms)
+        return BetaReading(
+            symbol=symbol,
+            base=base,
+            beta=found.beta,
+            correlation=found.correlation,
+            hedge_ratio_min_variance=found.hedge_ratio_min_variance,
+            returns=found.returns,
+            close_ms=found.close_ms,
+        )

@@ -20,7 +20,17 @@ import structlog
 from app.bus.in_memory import InMemoryInbox, InMemoryLease, InMemoryMarketBus, InMemoryServer
 from app.bus.port import AlertEnvelope
 from app.domain.instrument import Side
-from app.domain.market import MINUTE_MS, BarIndicators, BetaReading, MarketMessage, MarkPrice, Quote, StreamHealth
+from app.domain.market import (
+    MINUTE_MS,
+    Bar,
+    BarIndicators,
+    BetaReading,
+    CorrelationReading,
+    MarketMessage,
+    MarkPrice,
+    Quote,
+    StreamHealth,
+)
 from app.domain.orders import Account, ExchangeEvent, Fill, Order, OrderKind, OrderState
 from app.domain.plan import OrderName, Plan, Purpose, trade_id_for
 from app.domain.rules import TradingRules
@@ -230,6 +240,7 @@ class World:
     atr14: float = 200.0
     supertrend: tuple[float, bool] = (84_700.0, True)
     correlation: float = 0.85
+    turnover: float = 2e7  # USDT in 15 minutes, of each symbol
     funding_rate: Decimal = Decimal("0.00005")
     volume: Decimal = Decimal(5)
     follow: float = 1.0  # how much of their β ETH and SOL follow
@@ -380,11 +391,20 @@ class World:
         interval = self.rules.timeframe_ms
         open_ms = now_ms - now_ms % interval - interval
         atrs = {"BTCUSDT": self.atr14, "ETHUSDT": 6.0, "SOLUSDT": 0.6}
+        found += self._triple_readings(now_ms) if self.rules.pairs else []
         for symbol, atr in atrs.items():
             close = float(self.venue.last_price(symbol))
             stop, is_long = self.supertrend
             found.append(BarIndicators(symbol, interval, open_ms, close, atr, stop, is_long, 2.0))
         return found
+
+    def _triple_readings(self, now_ms: int) -> list[MarketMessage]:
+        pairs = [CorrelationReading(second, first, self.correlation, 60, now_ms) for first, second in self.rules.pairs]
+        quarter_ms = 15 * MINUTE_MS
+        open_ms = now_ms - now_ms % quarter_ms - quarter_ms
+        closes = {symbol: float(self.venue.last_price(symbol)) for symbol in PRICES}
+        bars = [Bar(s, quarter_ms, open_ms, *[close] * 4, volume=self.turnover / close) for s, close in closes.items()]
+        return [*pairs, *bars]
 
     async def go(self, price: Decimal | float, seconds: float = 20.0) -> None:
         """Straight to that BTC price from here, in so many seconds; returns there."""
