@@ -2,13 +2,14 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 from app.domain.market import MINUTE_MS
+from app.simulator.contracts import CONTRACTS
 from app.simulator.feed_depth import DepthFeed
 from app.simulator.streams import Subscriptions
 from app.simulator.tape import Candle, Tape, bar_at
-from app.simulator.tape_live import LiveTape
 from app.simulator.venue import Tick, Venue
 from app.simulator.venue_types import PlainOrder
 from app.simulator.wire import Json, plain, rounded
@@ -29,12 +30,14 @@ class Feed:
         self._tape = tape
         self._out = subscriptions
         self._day = day
-        self._traded: dict[str, Decimal] = {}
+        self._traded: dict[tuple[str, int, bool], _Traded] = {}  # by symbol, minute, and whether the taker sold
+        self._stepped_ms = venue.now_ms
         self._quotes: dict[str, tuple[Decimal, Decimal, int]] = {}
         self._klines_at = self._seconds_at = 0
         self._sequence = 0
         self.depth = DepthFeed(venue, subscriptions)
         self._trades: dict[str, deque[Json]] = {symbol: deque(maxlen=_TRADES_KEPT) for symbol in venue.symbols}
+        self._trade_ids = dict.fromkeys(venue.symbols, 0)
 
     def recent_trades(self, symbol: str) -> list[Json]:
         return list(self._trades[symbol])
@@ -44,10 +47,26 @@ class Feed:
         return self._sequence
 
     def step(self, ticks: Sequence[Tick], at_ms: int) -> None:
-        for tick in ticks:
-            self._traded[tick.symbol] = self._traded.get(tick.symbol, Decimal(0)) + tick.volume
-        if at_ms % MINUTE_MS == 0 and not isinstance(self._tape, LiveTape):
+        """One step of a tape that knows its candles; steps end at every waypoint, so each lies within one minute."""
+        minute, before_ms = at_ms - at_ms % MINUTE_MS, self._stepped_ms
+        self._stepped_ms = at_ms
+        for tick in ticks if at_ms > minute else ():
+            candle, instrument = self._tape.candle(tick.symbol, minute), CONTRACTS[tick.symbol].instrument
+            bought = candle.bought_until(at_ms - minute, instrument)
+            bought = min(bought - candle.bought_until(max(0, before_ms - minute), instrument), tick.volume)
+            self.traded(tick.symbol, at_ms, bought, sold=False)
+            self.traded(tick.symbol, at_ms, tick.volume - bought, sold=True)
+        if at_ms == minute:
             self.close_minute(at_ms)
+
+    def traded(self, symbol: str, at_ms: int, quantity: Decimal, *, sold: bool) -> None:
+        """``sold``: the taker sold."""
+        if not quantity:
+            return
+        key = symbol, at_ms - at_ms % MINUTE_MS, sold
+        known = self._traded.get(key)
+        price = self._venue.last_price(symbol)
+        self._traded[key] = _Traded(at_ms, price, quantity if known is None else known.quantity + quantity)
 
     def close_minute(self, at_ms: int) -> None:
         """Tell of the bars that end at ``at_ms``; a live minute is known to be whole only later."""
@@ -61,16 +80,17 @@ class Feed:
         klines, seconds = now - self._klines_at >= _KLINE_EVERY_MS, now // _SECOND_MS != self._seconds_at
         for symbol in self._venue.symbols:
             self._quote(symbol, now)
-            self._trade(symbol, now)
             if klines:
                 for interval, length in INTERVALS_MS.items():
                     self._kline(symbol, interval, now - now % length, now, closed=False)
+        for (symbol, _, sold), traded in self._traded.items():
+            self._trade(symbol, now, traded, sold=sold)
+        self._traded.clear()
         self.depth.flush(now)
         if seconds:
             self._each_second("markPrice", ("", "@1s", "@3s"), lambda symbol: self._mark(symbol, now))
             self._each_second("miniTicker", ("",), lambda symbol: self._mini_ticker(symbol, now))
             self._each_second("ticker", ("",), lambda symbol: ticker_event(symbol, self._day.at(symbol, now), now))
-        self._traded.clear()
         self._seconds_at = now // _SECOND_MS
         if klines:
             self._klines_at = now
@@ -113,19 +133,17 @@ class Feed:
         self._out.send(stream, message)
         self._out.send("!bookTicker", message)
 
-    def _trade(self, symbol: str, now: int) -> None:
+    def _trade(self, symbol: str, now: int, traded: "_Traded", *, sold: bool) -> None:
+        """One trade of all that takers did one way within a minute since the last flush. Ids run on by one, as the real ones."""
         plain_stream, aggregate_stream = f"{symbol.lower()}@trade", f"{symbol.lower()}@aggTrade"
-        quantity = self._traded.get(symbol)
-        if not quantity:
-            return
-        trade_id = self.next_id()
+        self._trade_ids[symbol] = trade_id = self._trade_ids[symbol] + 1
         common: Json = {
             "E": now,
-            "T": now,
+            "T": traded.time_ms,
             "s": symbol,
-            "p": plain(self._venue.last_price(symbol)),
-            "q": plain(quantity),
-            "m": trade_id % 2 == 0,
+            "p": plain(traded.price),
+            "q": plain(traded.quantity),
+            "m": sold,
         }
         self._trades[symbol].append({"t": trade_id} | common)
         self._out.send(plain_stream, {"e": "trade", "t": trade_id, "X": "MARKET"} | common)
@@ -192,8 +210,17 @@ class Feed:
         self._out.send(continuous, {"e": "continuous_kline", "E": now, "ps": symbol, "ct": "PERPETUAL", "k": body})
 
 
+@dataclass(frozen=True, slots=True)
+class _Traded:
+    """``time_ms`` and ``price`` are those of the last of it."""
+
+    time_ms: int
+    price: Decimal
+    quantity: Decimal
+
+
 def _kline_body(symbol: str, interval: str, length: int, bar: Candle, *, closed: bool) -> Json:
-    quote = bar.volume * (bar.high + bar.low) / 2
+    middle, bought = (bar.high + bar.low) / 2, bar.bought or Decimal(0)
     return {
         "t": bar.open_ms,
         "T": bar.open_ms + length - 1,
@@ -208,8 +235,8 @@ def _kline_body(symbol: str, interval: str, length: int, bar: Candle, *, closed:
         "v": plain(bar.volume),
         "n": 1,
         "x": closed,
-        "q": rounded(quote),
-        "V": rounded(bar.volume / 2),
-        "Q": rounded(quote / 2),
+        "q": rounded(bar.volume * middle),
+        "V": plain(bought),
+        "Q": rounded(bought * middle),
         "B": "0",
     }

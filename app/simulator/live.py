@@ -87,7 +87,7 @@ class LiveMarket:
 
     async def _page(self, http: aiohttp.ClientSession, symbol: str, **window: int) -> list[Candle]:
         rows = await self._get(http, "klines", symbol=symbol, interval="1m", limit=_PAGE, **window)
-        return [_candle(Decimal(str(value)) for value in row[:6]) for row in rows]
+        return [_candle([*row[:6], row[9]]) for row in rows]
 
     async def _load_funding(self, http: aiohttp.ClientSession, tape: LiveTape) -> None:
         for symbol in tape.symbols:
@@ -156,20 +156,20 @@ def _aligned(histories: list[list[Candle]]) -> list[list[Candle]]:
     return [[candle for candle in rows if first <= candle.open_ms <= last] for rows in histories]
 
 
-def _candle(values: Iterable[Decimal]) -> LiveCandle:
-    """From open time, open, high, low, close and volume."""
-    open_ms, opened, high, low, close, volume = values
-    return LiveCandle(int(open_ms), opened, high, low, close, volume)
+def _candle(values: Iterable[str | int]) -> LiveCandle:
+    """From open time, open, high, low, close, volume and the volume that takers bought."""
+    open_ms, opened, high, low, close, volume, bought = (Decimal(str(value)) for value in values)
+    return LiveCandle(int(open_ms), opened, high, low, close, volume, bought=bought)
 
 
 def _take(tape: LiveTape, data: dict[str, Any]) -> None:
     symbol = data["s"]
     match data["e"]:
         case "aggTrade":
-            tape.trade(symbol, int(data["T"]), Decimal(data["p"]), Decimal(data["q"]))
+            tape.trade(symbol, int(data["T"]), Decimal(data["p"]), Decimal(data["q"]), sold=bool(data["m"]))
         case "markPriceUpdate":
             tape.mark(symbol, int(data["E"]), Decimal(data["p"]), Decimal(data["r"] or "0"), int(data["T"]))
         case "kline":
             bar = data["k"]
-            candle = _candle(Decimal(bar[name]) for name in "tohlcv")
+            candle = _candle(bar[name] for name in "tohlcvV")
             tape.minute(symbol, candle, int(data["E"]), closed=bool(bar["x"]))

@@ -170,7 +170,7 @@ class Runtime:
         """Meet every live trade at its price, then let time pass to now."""
         for trade in market.take_trades():
             self.venue.apply([trade.tick], max(trade.time_ms, self.venue.now_ms))
-            self.feed.step([trade.tick], trade.time_ms)
+            self.feed.traded(trade.tick.symbol, trade.time_ms, trade.tick.volume, sold=trade.sold)
         for symbol, premium in market.premiums.items():
             self.venue.set_premium(symbol, premium)
         self.venue.advance(max(market.now_ms(), self.venue.now_ms))

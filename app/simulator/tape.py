@@ -6,7 +6,7 @@ sees the whole candle, whatever the step between them.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Protocol
 
@@ -31,6 +31,7 @@ class Candle:
     close: Decimal
     volume: Decimal
     low_first: bool | None = None  # None: the extreme nearer to the open comes first
+    bought: Decimal | None = None  # of the volume, by takers; None: as ``buy_share`` has it
 
     @property
     def path(self) -> tuple[Decimal, Decimal, Decimal, Decimal]:
@@ -52,6 +53,19 @@ class Candle:
     def volume_until(self, offset_ms: int, instrument: Instrument) -> Decimal:
         end = WAYPOINTS_MS[-1]
         return self.volume if offset_ms >= end else floor_step(self.volume * offset_ms / end, instrument.step)
+
+    @property
+    def buy_share(self) -> Decimal:
+        """What takers buy of the volume: half, and up to a quarter more or less as the candle closes above or below its open."""
+        if self.high == self.low:
+            return Decimal("0.5")
+        return (2 + (self.close - self.open) / (self.high - self.low)) / 4
+
+    def bought_until(self, offset_ms: int, instrument: Instrument) -> Decimal:
+        """Of ``volume_until``, what takers bought."""
+        if self.bought is not None:
+            return self.bought
+        return floor_step(self.volume_until(offset_ms, instrument) * self.buy_share, instrument.step)
 
     def until(self, offset_ms: int, instrument: Instrument) -> "Candle":
         """The candle as it stands ``offset_ms`` into its minute."""
@@ -124,11 +138,12 @@ def merge(candles: Sequence[Candle], open_ms: int) -> Candle:
 def bar_at(tape: Tape, symbol: str, interval_ms: int, open_ms: int, now_ms: int) -> Candle:
     """The bar of ``interval_ms`` that opened at ``open_ms``, as it stands at ``now_ms``."""
     instrument = CONTRACTS[symbol].instrument
-    minutes = []
+    minutes, bought = [], Decimal(0)
     for minute in range(max(open_ms, tape.first_ms), min(open_ms + interval_ms, now_ms + 1), MINUTE_MS):
         candle = tape.candle(symbol, minute)
+        bought += candle.bought_until(now_ms - minute, instrument)
         minutes.append(candle.until(now_ms - minute, instrument) if now_ms < minute + MINUTE_MS else candle)
-    return merge(minutes, open_ms)
+    return replace(merge(minutes, open_ms), bought=bought)
 
 
 def bars(

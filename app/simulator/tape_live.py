@@ -24,14 +24,20 @@ class LiveCandle(Candle):
     def price_at(self, offset_ms: int, instrument: Instrument) -> Decimal:
         return self.close
 
+    def bought_until(self, offset_ms: int, instrument: Instrument) -> Decimal:
+        return self.bought or Decimal(0)
+
     def until(self, offset_ms: int, instrument: Instrument) -> Candle:
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class LiveTrade:
+    """``sold``: the taker sold."""
+
     time_ms: int
     tick: Tick
+    sold: bool
 
 
 class LiveTape:
@@ -79,13 +85,13 @@ class LiveTape:
 
     # -- filled by the live streams ---------------------------------------------------------------------------------
 
-    def trade(self, symbol: str, time_ms: int, price: Decimal, quantity: Decimal) -> None:
+    def trade(self, symbol: str, time_ms: int, price: Decimal, quantity: Decimal, *, sold: bool) -> None:
         self._time.observe(time_ms)
         instrument = CONTRACTS[symbol].instrument
         price = instrument.round_price(price)
         self._last[symbol] = price
         tick = Tick(symbol, price, instrument.floor_quantity(quantity), jump=True)
-        self._trades.append(LiveTrade(time_ms, tick))
+        self._trades.append(LiveTrade(time_ms, tick, sold))
 
     def minute(self, symbol: str, candle: Candle, event_ms: int, *, closed: bool) -> None:
         self._time.observe(event_ms)

@@ -100,11 +100,11 @@ def _symbol_json(contract: Contract) -> Json:
 
 
 def kline_row(bar: Candle, interval_ms: int) -> list[object]:
-    """One row of ``klines``: takers are taken to have bought half of the volume."""
-    quote = bar.volume * (bar.high + bar.low) / 2
+    """One row of ``klines``, of a bar that says what takers bought."""
+    middle, bought = (bar.high + bar.low) / 2, bar.bought or Decimal(0)
     prices = [plain(price) for price in (bar.open, bar.high, bar.low, bar.close, bar.volume)]
     close_ms = bar.open_ms + interval_ms - 1
-    return [bar.open_ms, *prices, close_ms, rounded(quote), 1, rounded(bar.volume / 2), rounded(quote / 2), "0"]
+    return [bar.open_ms, *prices, close_ms, rounded(bar.volume * middle), 1, plain(bought), rounded(bought * middle), "0"]
 
 
 def book_ticker_json(quote: Quote, update_id: int) -> Json:

@@ -7,13 +7,15 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from simulated import BTC, BUY, SELL, START_MS, d, refused
 
+from app.domain.market import MINUTE_MS
 from app.simulator.limits import Cost
 from app.simulator.runtime import QUIET_S, Runtime
 from app.simulator.server import build_runtime
-from app.simulator.tape import Candle
+from app.simulator.tape import Candle, bar_at
 from app.simulator.tape_recorded import RecordedTape
 from app.simulator.tape_synthetic import SyntheticTape
 from app.simulator.venue_types import OrderType
+from app.simulator.wire_market import kline_row
 
 
 class FakeClock:
@@ -66,6 +68,24 @@ async def test_exchange_time_runs_with_the_speed(speed: float) -> None:
         await wait(10)
 
     assert runtime.venue.now_ms - START_MS == pytest.approx(10_000 * speed, rel=0.02)
+
+
+@pytest.mark.parametrize("speed", [20.0, 200.0])
+async def test_trades_sum_up_to_what_the_candles_say_takers_did(speed: float) -> None:
+    runtime = synthetic_runtime(speed)
+    async with played(runtime) as wait:
+        await wait(200 / speed)
+
+    trades = runtime.feed.recent_trades(BTC)
+    assert [trade["t"] for trade in trades] == list(range(1, len(trades) + 1))
+    closed = [minute for minute in (START_MS, START_MS + MINUTE_MS) if minute + MINUTE_MS <= runtime.venue.now_ms]
+    assert len(closed) == 2
+    for minute in closed:
+        of_minute = [trade for trade in trades if minute <= trade["T"] < minute + MINUTE_MS]
+        bar = bar_at(runtime.tape, BTC, MINUTE_MS, minute, minute + MINUTE_MS)
+        assert sum(d(trade["q"]) for trade in of_minute) == bar.volume
+        assert sum(d(trade["q"]) for trade in of_minute if not trade["m"]) == bar.bought
+        assert d(kline_row(bar, MINUTE_MS)[9]) == bar.bought
 
 
 async def test_speed_zero_stands_still() -> None:

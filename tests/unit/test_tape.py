@@ -1,6 +1,7 @@
 """Tapes: the path inside a minute, the synthetic market's statistics, and what a recorded folder may hold."""
 
 import gzip
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ from shared import shared_path
 from simulated import START_MS, d
 
 from app.domain.market import MINUTE_MS
-from app.simulator.contracts import BTC
+from app.simulator.contracts import BTC, CONTRACTS
 from app.simulator.tape import Candle, Tape, TapeError, bar_at, bars, merge, prices_at, step_times, ticks
 from app.simulator.tape_recorded import load_funding, load_tape
 from app.simulator.tape_synthetic import COINS, Segment, SyntheticTape, parse_script
@@ -176,7 +177,11 @@ def test_longer_bars_are_merged_minutes() -> None:
 
     whole = bar_at(tape, "SOLUSDT", 15 * MINUTE_MS, quarter, quarter + 15 * MINUTE_MS)
 
-    assert whole == merge([tape.candle("SOLUSDT", quarter + i * MINUTE_MS) for i in range(15)], quarter)
+    minutes = [tape.candle("SOLUSDT", quarter + i * MINUTE_MS) for i in range(15)]
+    assert replace(whole, bought=None) == merge(minutes, quarter)
+    bought = [minute.bought_until(MINUTE_MS, CONTRACTS["SOLUSDT"].instrument) for minute in minutes]
+    assert whole.bought == sum(bought)
+    assert all(minute.volume / 4 - 1 <= part <= minute.volume * 3 / 4 for minute, part in zip(minutes, bought, strict=True))
     ranged = bars(tape, "SOLUSDT", MINUTE_MS, 3, START_MS, quarter - 90 * MINUTE_MS, None)
     assert [bar.open_ms for bar in ranged] == [quarter + (i - 90) * MINUTE_MS for i in range(3)]
 
