@@ -94,6 +94,7 @@ def test_no_look_ahead_and_both_forms_agree(seed: int, cut: int) -> None:
 @settings(max_examples=25, deadline=None)
 def test_blocks_are_what_they_say(seed: int, mitigation: Mitigation) -> None:
     """Edges, ages, shares and order hold on every bar; what is reported has not been mitigated."""
+    born: dict[tuple[int, Bias], float] = {}
     for reading in MarketStructure(StructureParams(mitigation=mitigation)).extend(walk(600, seed)):
         formed = [block.formed_ms for block in reading.blocks]
         assert formed == sorted(formed, reverse=True)
@@ -105,8 +106,8 @@ def test_blocks_are_what_they_say(seed: int, mitigation: Mitigation) -> None:
             assert block.tapped_ms is None or block.formed_ms < block.tapped_ms <= reading.open_ms
             assert 0 <= block.dominance <= 100
             assert reading.close >= block.bottom if block.side is Bias.BULLISH else reading.close <= block.top
-        if any(block.volume for block in reading.blocks):
-            assert math.fsum(block.strength for block in reading.blocks) == pytest.approx(100)
+            assert 0 <= block.strength <= 100
+            assert born.setdefault((block.formed_ms, block.side), block.strength) == block.strength
 
 
 def slow_origin(candles: Sequence[Bar], reading_at: int, event: StructureEvent) -> tuple[int, float]:
@@ -205,6 +206,20 @@ def test_found_asks_for_kind_side_and_layer() -> None:
     assert not reading.found(EventKind.CHANGE_OF_CHARACTER, Bias.BEARISH)
     assert not reading.found(EventKind.CHANGE_OF_CHARACTER, Bias.BULLISH, Layer.SWING)
     assert reading.zone is Zone.PREMIUM
+
+
+def test_strength_is_the_share_among_the_shown_when_made() -> None:
+    """The block and those shown beside it, the ones included that its own bar mitigates."""
+    before: tuple[OrderBlock, ...] = ()
+    checked = 0
+    for reading in MarketStructure().extend(bars("ranging")):
+        news = [block for block in reading.blocks if block.formed_ms == reading.open_ms]
+        for new in news:
+            total = new.volume + math.fsum(block.volume for block in before[:4])
+            assert new.strength == pytest.approx(100 * new.volume / total)
+            checked += 1
+        before = reading.blocks
+    assert checked > 80
 
 
 def test_a_bar_that_does_not_follow_is_refused() -> None:

@@ -14,7 +14,7 @@ from app.indicators.market_structure.liquidity import EqualLevels, FairValueGaps
 from app.indicators.market_structure.origins import BlockBar, BlockOrigin
 from app.indicators.market_structure.params import DominanceBy, StructureParams
 from app.indicators.market_structure.pivots import Pivot, PivotFinder
-from app.indicators.market_structure.readings import Bias, EventKind, Layer, StructureEvent, StructureReading
+from app.indicators.market_structure.readings import Bias, EventKind, Layer, StructureEvent, StructureReading, zone_in
 from app.indicators.market_structure.zone import SwingRange
 
 
@@ -79,7 +79,7 @@ class MarketStructure:
         own = self._block_bar(bar, atr, taker_buy)
         events: list[StructureEvent] = []
         self._range.trail(bar.high, bar.low)
-        top, bottom, zone = self._range.top, self._range.bottom, self._range.zone(bar.close)
+        top, bottom = self._range.top, self._range.bottom
         self._find_pivots(bar, atr, events)
         if self._last is not None:
             self._find_breaks(bar.close, self._last.close, own, events)
@@ -93,7 +93,7 @@ class MarketStructure:
             close=bar.close,
             internal_bias=self._internal.bias,
             swing_bias=self._swing.bias,
-            zone=zone,
+            zone=zone_in(top, bottom, bar.close),
             range_top=top,
             range_bottom=bottom,
             blocks=self._blocks.shown(),

@@ -68,7 +68,7 @@ class OrderBlock:
     tapped_ms: int | None  # the first later bar that reached it
     volume: float  # base asset, from the block's bar to the break's
     dominance: float  # per cent of ``volume`` in the block's direction, 0 to 100
-    strength: float  # per cent of the volume of all blocks shown, 0 to 100
+    strength: float  # per cent of the volume of all blocks shown when it was made, 0 to 100
 
     @property
     def middle(self) -> float:
@@ -93,6 +93,17 @@ class StructureReading:
     blocks: tuple[OrderBlock, ...]  # the newest unmitigated ones of both sides, newest first, as many as are shown
     events: tuple[StructureEvent, ...]  # of this bar, in the order they are found
 
+    def zone_at(self, price: float) -> Zone | None:
+        """Where ``price`` stands in the range."""
+        return zone_in(self.range_top, self.range_bottom, price)
+
     def found(self, kind: EventKind, side: Bias | None = None, layer: Layer | None = None) -> bool:
         """Whether this bar showed such an event; None asks for any side or layer."""
         return any(event.kind is kind and side in (None, event.side) and layer in (None, event.layer) for event in self.events)
+
+
+def zone_in(top: float | None, bottom: float | None, price: float) -> Zone | None:
+    """The half of a range in which ``price`` stands, the middle counting as premium; None while an end is unknown."""
+    if top is None or bottom is None:
+        return None
+    return Zone.DISCOUNT if price < (top + bottom) / 2 else Zone.PREMIUM

@@ -1,7 +1,6 @@
-"""Premium and discount: the swing range and which half of it the close stands in."""
+"""The swing range, whose halves are premium and discount."""
 
 from app.indicators.market_structure.pivots import Pivot
-from app.indicators.market_structure.readings import Zone
 
 
 class SwingRange:
@@ -22,8 +21,3 @@ class SwingRange:
             self.top = pivot.price
         else:
             self.bottom = pivot.price
-
-    def zone(self, close: float) -> Zone | None:
-        if self.top is None or self.bottom is None:
-            return None
-        return Zone.DISCOUNT if close < (self.top + self.bottom) / 2 else Zone.PREMIUM
