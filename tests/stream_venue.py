@@ -16,7 +16,7 @@ from app.stream.candles import BarBuilder
 
 START_MS = 1_765_000_800_000  # on a quarter of an hour
 PRICES = {"BTCUSDT": 85_000.0, "ETHUSDT": 3_000.0, "SOLUSDT": 140.0}
-ROUTE_OF = {"bookTicker": "public", "markPrice@1s": "market", "kline_1m": "market"}
+ROUTE_OF = {"bookTicker": "public", "markPrice@1s": "market", "kline_1m": "market", "aggTrade": "market"}
 INTERVALS = {"1m": 1, "3m": 3, "15m": 15}
 
 
@@ -47,7 +47,7 @@ class StreamVenue:
         k = (open_ms - START_MS) // MINUTE_MS
         opened, close = float(self._closes[symbol][k]), float(self._closes[symbol][k + 1])
         high, low = round(max(opened, close) + 0.3 + k % 7 / 10, 2), round(min(opened, close) - 0.2 - k % 5 / 10, 2)
-        return Bar(symbol, MINUTE_MS, open_ms, opened, high, low, close, float(10 + k % 13))
+        return Bar(symbol, MINUTE_MS, open_ms, opened, high, low, close, float(10 + k % 13), taker_buy=float(4 + k % 7))
 
     def bars(self, symbol: str, minutes: int, until_ms: int) -> list[Bar]:
         """All closed bars of the interval from the first minute on."""
@@ -58,7 +58,7 @@ class StreamVenue:
 
     async def send(self, payload: dict[str, Any]) -> None:
         """To whoever subscribed to it on its right route."""
-        event = {"bookTicker": "bookTicker", "markPriceUpdate": "markPrice@1s", "kline": "kline_1m"}[payload["e"]]
+        event = {"markPriceUpdate": "markPrice@1s", "kline": "kline_1m"}.get(payload["e"], payload["e"])
         stream = f"{payload['s'].lower()}@{event}"
         for socket, (route, streams) in list(self._sockets.items()):
             if not self.silent and stream in streams and route == ROUTE_OF[event]:
@@ -92,10 +92,22 @@ class StreamVenue:
 
     async def candle(self, symbol: str, open_ms: int, closed: bool = True, **changed: Any) -> None:
         bar = self.minute(symbol, open_ms)
-        prices = {"o": str(bar.open), "h": str(bar.high), "l": str(bar.low), "c": str(bar.close), "v": str(bar.volume)}
+        prices = {
+            "o": str(bar.open),
+            "h": str(bar.high),
+            "l": str(bar.low),
+            "c": str(bar.close),
+            "v": str(bar.volume),
+            "V": str(bar.taker_buy),
+        }
         k = {"t": open_ms, "T": open_ms + MINUTE_MS - 1, "s": symbol, "i": "1m", "x": closed} | prices
         event_ms = bar.close_ms if closed else open_ms + 250
         await self.send({"e": "kline", "E": event_ms, "s": symbol, "k": k | changed})
+
+    async def trade(self, symbol: str, trade_id: int, quantity: str, *, is_sell: bool, at_ms: int | None = None) -> None:
+        at_ms = self.now_ms if at_ms is None else at_ms
+        payload = {"e": "aggTrade", "E": at_ms, "s": symbol, "a": trade_id, "p": "1", "q": quantity, "T": at_ms, "m": is_sell}
+        await self.send(payload)
 
     async def pass_minute(self) -> None:
         """The running minute ends: its closed candle for every symbol."""
@@ -132,14 +144,14 @@ class StreamVenue:
         bars = self.bars(asked["symbol"], interval_ms // MINUTE_MS, until_ms)
         running_ms = self.now_ms - self.now_ms % interval_ms
         if running_ms <= int(asked["endTime"]):
-            bars.append(Bar(asked["symbol"], interval_ms, running_ms, 1.0, 1.0, 1.0, 1.0, 0.0))
+            bars.append(Bar(asked["symbol"], interval_ms, running_ms, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0))
         rows = [self._row(bar) for bar in bars[-int(asked["limit"]) :]]
         return web.json_response(rows)
 
     def _row(self, bar: Bar) -> list[Any]:
         close = "nan" if bar.open_ms == self.spoiled_ms else str(bar.close)
         prices = [str(bar.open), str(bar.high), str(bar.low), close, str(bar.volume)]
-        return [bar.open_ms, *prices, bar.close_ms - 1, "0", 1, "0", "0", "0"]
+        return [bar.open_ms, *prices, bar.close_ms - 1, "0", 1, str(bar.taker_buy), "0", "0"]
 
     async def _stream(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(autoping=False)

@@ -1,20 +1,21 @@
-"""The stream node's candles, bars, indicators and β, fed from the tape instead of sockets."""
+"""The stream node's candles, bars, indicators, structure, β and regimes, fed from the tape instead of sockets.
+
+A tape does not know who was the taker of its trades, so there is no volume delta in a replay, and nothing that follows from it.
+"""
 
 from app.domain.market import MINUTE_MS, Bar, MarketMessage
 from app.simulator.tape import Candle, Tape, bars
 from app.stream.config import StreamConfig
 from app.stream.feed import newest_of_each
 from app.stream.readings import BetaBook, SymbolReadings
+from app.stream.regimes import RegimeBook
 
 
 def history_minutes(config: StreamConfig) -> int:
-    """How much of the data is the past at the start: what the node reads as history before it is warm."""
-    return config.warmup_bars * config.bar_interval_ms // MINUTE_MS + _reach(config)
-
-
-def _reach(config: StreamConfig) -> int:
-    """Single minutes read beside the bars, as the node does: for β and for the longer bar that is forming."""
-    return max(config.beta_window + 2, 2 * max(config.higher_interval_ms, config.bar_interval_ms) // MINUTE_MS)
+    """How much of the data is the past at the start: the bars the node reads as history before it is warm, and a margin for
+    β and for the longer bar that is forming."""
+    margin = max(config.beta_window + 2, 2 * max(config.higher_interval_ms, config.bar_interval_ms) // MINUTE_MS)
+    return config.warmup_bars * config.bar_interval_ms // MINUTE_MS + margin
 
 
 class TapeStream:
@@ -23,6 +24,7 @@ class TapeStream:
         self._tape = tape
         self._readings = {symbol: SymbolReadings(config) for symbol in config.symbols}
         self._betas = BetaBook(config)
+        self._regimes = RegimeBook(config.symbols)
         self._closed_until_ms = tape.start_ms
 
     def warm_up(self, now_ms: int) -> list[MarketMessage]:
@@ -30,9 +32,10 @@ class TapeStream:
         messages: list[MarketMessage] = []
         for symbol, readings in self._readings.items():
             newest = readings.warm_up(self._history(symbol, self._config.bar_interval_ms, self._config.warmup_bars, now_ms))
-            for minute in self._history(symbol, MINUTE_MS, _reach(self._config), now_ms):
+            for minute in self._history(symbol, MINUTE_MS, self._config.warmup_minutes, now_ms):
                 newest += readings.close_minute(minute)
                 self._betas.add(minute)
+                self._regimes.add(minute)
             messages += newest_of_each(newest)
         self._closed_until_ms = now_ms - now_ms % MINUTE_MS
         return messages + self._betas.newest(now_ms)
@@ -45,9 +48,14 @@ class TapeStream:
                 minute = _bar(symbol, MINUTE_MS, self._tape.candle(symbol, self._closed_until_ms))
                 messages += readings.close_minute(minute)
                 self._betas.add(minute)
+                self._regimes.add(minute)
             self._closed_until_ms += MINUTE_MS
             messages += self._betas.newest(self._closed_until_ms)
         return messages
+
+    def regimes(self, now_ms: int) -> list[MarketMessage]:
+        """News of the regimes, worked out when somebody needs them: for every minute of a month it would take longest of all."""
+        return list(self._regimes.newest(now_ms))
 
     def _history(self, symbol: str, interval_ms: int, limit: int, now_ms: int) -> list[Bar]:
         newest_closed_ms = now_ms // interval_ms * interval_ms - 1

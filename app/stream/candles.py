@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from app.domain.market import MINUTE_MS, Bar
+from app.domain.market import Bar
 
 
 def candle_fault(bar: Bar) -> str | None:
@@ -15,6 +15,8 @@ def candle_fault(bar: Bar) -> str | None:
         return "high and low do not enclose open and close"
     if not (math.isfinite(bar.volume) and bar.volume >= 0):
         return "the volume is not a number from 0 up"
+    if bar.taker_buy is not None and not 0 <= bar.taker_buy <= bar.volume:
+        return "takers bought less than nothing or more than the volume"
     if bar.open_ms % bar.interval_ms:
         return "the opening time is not on the interval"
     return None
@@ -64,26 +66,28 @@ class MinuteSeries:
 
 
 class BarBuilder:
-    """Bars of a longer interval, aligned to the Unix epoch, from minutes in order. Only complete groups make a bar."""
+    """Bars of a longer interval, aligned to the Unix epoch, from shorter ones in order. Only complete groups make a bar."""
 
     def __init__(self, interval_ms: int) -> None:
         self._interval_ms = interval_ms
-        self._minutes: list[Bar] = []
+        self._group: list[Bar] = []
 
-    def add(self, minute: Bar) -> Bar | None:
-        """The bar this minute completes, if it does."""
-        group_ms = minute.open_ms - minute.open_ms % self._interval_ms
-        self._minutes = [known for known in self._minutes if known.open_ms >= group_ms]
-        self._minutes.append(minute)
-        if minute.close_ms < group_ms + self._interval_ms or len(self._minutes) * MINUTE_MS < self._interval_ms:
+    def add(self, bar: Bar) -> Bar | None:
+        """The longer bar this one completes, if it does."""
+        group_ms = bar.open_ms - bar.open_ms % self._interval_ms
+        self._group = [known for known in self._group if known.open_ms >= group_ms]
+        self._group.append(bar)
+        if bar.close_ms < group_ms + self._interval_ms or len(self._group) * bar.interval_ms < self._interval_ms:
             return None
+        bought = [known.taker_buy for known in self._group if known.taker_buy is not None]
         return Bar(
-            symbol=minute.symbol,
+            symbol=bar.symbol,
             interval_ms=self._interval_ms,
             open_ms=group_ms,
-            open=self._minutes[0].open,
-            high=max(known.high for known in self._minutes),
-            low=min(known.low for known in self._minutes),
-            close=minute.close,
-            volume=math.fsum(known.volume for known in self._minutes),
+            open=self._group[0].open,
+            high=max(known.high for known in self._group),
+            low=min(known.low for known in self._group),
+            close=bar.close,
+            volume=math.fsum(known.volume for known in self._group),
+            taker_buy=math.fsum(bought) if len(bought) == len(self._group) else None,
         )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from app.domain.market import MINUTE_MS
+from app.stream.regimes import MINUTES_WANTED
 
 # Candle intervals of the exchange, by length in minutes.
 INTERVAL_NAMES = {1: "1m", 3: "3m", 5: "5m", 15: "15m", 30: "30m", 60: "1h", 120: "2h", 240: "4h"}
@@ -24,6 +25,11 @@ class StreamConfig:
     beta_window: int = 60
     reconnect_after_s: float = 20 * 3600.0  # the exchange cuts a connection at 24 h
     request_timeout_s: float = 4.0
+
+    @property
+    def warmup_minutes(self) -> int:
+        """Single minutes wanted beside the bars: for β, for the longer bar that is forming, and for a day of volatility."""
+        return max(self.beta_window + 2, 2 * max(self.higher_interval_ms, self.bar_interval_ms) // MINUTE_MS, MINUTES_WANTED)
 
     def __post_init__(self) -> None:
         if self.base not in self.symbols:

@@ -109,8 +109,7 @@ class SymbolFeed:
     async def _warm_up(self) -> None:
         config = self._config
         bars = await self._history.bars(self.symbol, config.bar_interval_ms, config.warmup_bars)
-        reach = max(config.beta_window + 2, 2 * max(config.higher_interval_ms, config.bar_interval_ms) // MINUTE_MS)
-        minutes = await self._history.bars(self.symbol, MINUTE_MS, reach)
+        minutes = await self._history.bars(self.symbol, MINUTE_MS, config.warmup_minutes)
         if not bars or not minutes:
             raise NotExecuted(f"the exchange has no closed candles of {self.symbol} yet")
         readings = SymbolReadings(config)

@@ -76,12 +76,15 @@ def _translated(error: ccxt.BaseError, symbol: str) -> ExchangeError:
 
 
 def _bar(symbol: str, interval_ms: int, row: list[Any]) -> Bar:
-    """One kline row: open time, open, high, low, close, volume, … as strings. Raises NotExecuted for impossible numbers."""
+    """One kline row: open time, open, high, low, close, volume, …, at place 9 the volume that takers bought; as strings.
+
+    Raises NotExecuted for impossible numbers.
+    """
     try:
-        open_ms, (opened, high, low, close, volume) = int(row[0]), map(float, row[1:6])
+        open_ms, (opened, high, low, close, volume), taker_buy = int(row[0]), map(float, row[1:6]), float(row[9])
     except (ValueError, TypeError, IndexError) as error:
         raise NotExecuted(f"candle of {symbol} cannot be read: {row!r}") from error
-    bar = Bar(symbol, interval_ms, open_ms, opened, high, low, close, volume)
+    bar = Bar(symbol, interval_ms, open_ms, opened, high, low, close, volume, taker_buy)
     if fault := candle_fault(bar):
         raise NotExecuted(f"candle of {symbol} at {open_ms}: {fault}")
     return bar

@@ -8,7 +8,7 @@ import structlog
 
 from app.bus.port import BusUnavailable, MarketBus
 from app.clock import Clock
-from app.domain.market import MarketMessage, MarkPrice, Quote, StreamHealth
+from app.domain.market import FlowReading, MarketMessage, MarkPrice, Quote, StreamHealth
 from app.stream.backoff import Backoff
 
 MOST_WAITING = 20_000  # bars and readings kept while the bus is away: more than a week of three symbols
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class Outbox:
-    """Bars and readings go out in order, each of them; of quotes, marks and health only the newest of each symbol."""
+    """Bars and readings go out in order, each of them; of the rest only the newest of each symbol."""
 
     def __init__(self, bus: MarketBus, clock: Clock) -> None:
         self._bus = bus
@@ -30,7 +30,7 @@ class Outbox:
         self._in_order.extend(messages)
         self._ready.set()
 
-    def put_newest(self, message: Quote | MarkPrice | StreamHealth) -> None:
+    def put_newest(self, message: Quote | MarkPrice | FlowReading | StreamHealth) -> None:
         """Takes the place of an unsent one of the same kind and symbol."""
         symbol = "" if isinstance(message, StreamHealth) else message.symbol
         self._newest[type(message), symbol] = message

@@ -1,9 +1,11 @@
 """What the market streams send, as our own types. Nothing that cannot be true gets through.
 
-Binance USD-M Futures streams: ``bookTicker`` on the public route; ``kline_1m`` and ``markPrice@1s`` on the market route.
+Binance USD-M Futures streams: ``bookTicker`` on the public route; ``kline_1m``, ``markPrice@1s`` and ``aggTrade`` on the market
+route.
 Times are the exchange's event times ``E``.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import Any
 
 from app.domain.market import MINUTE_MS, Bar, MarkPrice, Quote
 from app.stream.candles import candle_fault
+from app.stream.flow import AggregateTrade
 
 Payload = Mapping[str, Any]
 
@@ -43,11 +46,16 @@ def stream_name(payload: Payload) -> str | None:
             return f"{symbol}@markPrice@1s"
         case "kline":
             return f"{symbol}@kline_1m"
+        case "aggTrade":
+            return f"{symbol}@aggTrade"
         case _:
             return None
 
 
-def parse(payload: Payload) -> Quote | MarkPrice | MinuteUpdate:
+Message = Quote | MarkPrice | MinuteUpdate | AggregateTrade
+
+
+def parse(payload: Payload) -> Message:
     """Raises BadPayload."""
     try:
         match payload["e"]:
@@ -57,6 +65,8 @@ def parse(payload: Payload) -> Quote | MarkPrice | MinuteUpdate:
                 return _mark(payload)
             case "kline":
                 return _minute(payload)
+            case "aggTrade":
+                return _trade(payload)
     except (KeyError, TypeError, ValueError, InvalidOperation) as error:
         raise BadPayload("unreadable", f"{payload.get('e')} of {payload.get('s')}: {error!r}") from error
     raise BadPayload("unknown_event", str(payload.get("e")))
@@ -107,6 +117,7 @@ def _minute(payload: Payload) -> MinuteUpdate:
         low=float(k["l"]),
         close=float(k["c"]),
         volume=float(k["v"]),
+        taker_buy=float(k["V"]),
     )
     if k["i"] != "1m":
         raise BadPayload("wrong_interval", f"kline {k['i']} of {minute.symbol}")
@@ -117,6 +128,14 @@ def _minute(payload: Payload) -> MinuteUpdate:
     return MinuteUpdate(minute, closed=bool(k["x"]), time_ms=int(payload["E"]))
 
 
+def _trade(payload: Payload) -> AggregateTrade:
+    quantity = float(payload["q"])
+    if not 0 < quantity < math.inf:
+        raise BadPayload("not_positive", f"quantity {payload['q']}")
+    trade_id, traded_ms, time_ms = int(payload["a"]), int(payload["T"]), int(payload["E"])
+    return AggregateTrade(payload["s"], trade_id, quantity, payload["m"] is True, traded_ms, time_ms)
+
+
 class PayloadFilter:
     """Parses, drops what cannot be true or comes from the past, and counts what it dropped."""
 
@@ -124,7 +143,7 @@ class PayloadFilter:
         self.dropped: Counter[str] = Counter()
         self._newest_ms: dict[str, int] = {}
 
-    def take(self, payload: Payload) -> Quote | MarkPrice | MinuteUpdate | None:
+    def take(self, payload: Payload) -> Message | None:
         """The message in our types, or None when it was dropped."""
         try:
             message = parse(payload)

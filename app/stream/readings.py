@@ -1,4 +1,4 @@
-"""From closed minutes to what is published: bars, their indicators, β. Pure: no I/O and no clock."""
+"""From closed minutes to what is published: bars, their indicators and structure, β. Pure: no I/O and no clock."""
 
 from collections.abc import Sequence
 
@@ -10,6 +10,7 @@ from app.indicators.beta import LiveSlopes, live_slopes
 from app.indicators.supertrend_ai import SuperTrendAi
 from app.stream.candles import BarBuilder
 from app.stream.config import StreamConfig
+from app.stream.structure import StructureSeries
 
 BETA_NEWEST_WITHIN_MS = 90_000
 
@@ -53,7 +54,10 @@ class BarIndicatorSeries:
 
 
 class SymbolReadings:
-    """One symbol's closed minutes in, its bars and indicators out."""
+    """One symbol's closed minutes in, its bars, their indicators and their structure out.
+
+    The higher interval's structure is that of bars made of the trading interval's; there is none unless those fit into it.
+    """
 
     def __init__(self, config: StreamConfig) -> None:
         self._config = config
@@ -61,15 +65,21 @@ class SymbolReadings:
         self._bars_until_ms = 0
         intervals = sorted({MINUTE_MS, config.bar_interval_ms, config.higher_interval_ms})
         self._builders = [BarBuilder(interval_ms) for interval_ms in intervals]
+        self._structure, self._higher_structure = StructureSeries(), StructureSeries()
+        own_ms, higher_ms = config.bar_interval_ms, config.higher_interval_ms
+        self._higher = BarBuilder(higher_ms) if higher_ms > own_ms and higher_ms % own_ms == 0 else None
 
     def warm_up(self, bars: Sequence[Bar]) -> list[MarketMessage]:
-        """Take the history of the trading interval, oldest first; the newest bar with its indicators."""
+        """Take the history of the trading interval, oldest first; the newest bars with what is known of them."""
         if not bars:
             return []
         *older, newest = bars
         self.indicators.warm_up(older)
-        self._bars_until_ms = newest.close_ms
-        return [newest, self.indicators.close_bar(newest)]
+        self._structure.warm_up(older)
+        higher = [built for bar in older if self._higher is not None and (built := self._higher.add(bar)) is not None]
+        self._higher_structure.warm_up(higher[:-1])
+        messages: list[MarketMessage] = [self._higher_structure.close_bar(bar) for bar in higher[-1:]]
+        return messages + self._close_bar(newest)
 
     def close_minute(self, minute: Bar) -> list[MarketMessage]:
         """What this minute closes: bars of every interval, and on the trading interval the indicators. Each bar once."""
@@ -81,8 +91,15 @@ class SymbolReadings:
             if bar.interval_ms != self._config.bar_interval_ms:
                 messages.append(bar)
             elif bar.open_ms >= self._bars_until_ms:
-                self._bars_until_ms = bar.close_ms
-                messages += [bar, self.indicators.close_bar(bar)]
+                messages += self._close_bar(bar)
+        return messages
+
+    def _close_bar(self, bar: Bar) -> list[MarketMessage]:
+        """A closed bar of the trading interval."""
+        self._bars_until_ms = bar.close_ms
+        messages: list[MarketMessage] = [bar, self.indicators.close_bar(bar), self._structure.close_bar(bar)]
+        if self._higher is not None and (higher := self._higher.add(bar)) is not None:
+            messages.append(self._higher_structure.close_bar(higher))
         return messages
 
 

@@ -1,4 +1,4 @@
-"""The stream node: market streams and candles in; quotes, marks, bars, indicators, β and its own health out to the bus."""
+"""The stream node: market streams and candles in; quotes, marks, bars, readings and its own health out to the bus."""
 
 import asyncio
 import contextlib
@@ -13,18 +13,21 @@ from app.domain.market import Bar, MarketMessage, StreamHealth
 from app.exchange.port import MarketHistory
 from app.stream.config import StreamConfig
 from app.stream.feed import SymbolFeed
+from app.stream.flow import AggregateTrade, FlowBook
 from app.stream.history import BinanceHistory
 from app.stream.outbox import Outbox
 from app.stream.payloads import MinuteUpdate, PayloadFilter, stream_name
 from app.stream.readings import BetaBook
+from app.stream.regimes import RegimeBook
 from app.stream.sockets import MarketSocket
 
 HEALTH_EVERY_S = 1.0
+FLOW_EVERY_S = 0.2
 CANCEL_AGAIN_S = 0.5
 COUNTS_EVERY = 60  # health reports between two log lines about dropped messages
 
-# Seconds a stream may be silent: a book may stand still, marks come every second, a candle without trades says nothing.
-QUOTE_SILENT_S, MARK_SILENT_S, CANDLE_SILENT_S = 30.0, 10.0, 150.0
+# Seconds a stream may be silent: a book may stand still, marks come every second, without trades candles say nothing.
+QUOTE_SILENT_S, MARK_SILENT_S, CANDLE_SILENT_S, TRADES_SILENT_S = 30.0, 10.0, 150.0, 150.0
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +53,8 @@ class StreamNode:
         self._outbox = Outbox(bus, clock)
         self._filter = PayloadFilter()
         self._betas = BetaBook(config)
+        self._regimes = RegimeBook(config.symbols)
+        self._flows = FlowBook(config.symbols)
         self._newest_event_ms = 0
         self._feeds = {
             symbol: SymbolFeed(symbol, config, history, clock, self._exchange_clock, self._on_minute) for symbol in config.symbols
@@ -58,16 +63,17 @@ class StreamNode:
         quotes = {f"{name}@bookTicker": QUOTE_SILENT_S for name in names}
         marks = {f"{name}@markPrice@1s": MARK_SILENT_S for name in names}
         candles = {f"{name}@kline_1m": CANDLE_SILENT_S for name in names}
+        trades = {f"{name}@aggTrade": TRADES_SILENT_S for name in names}
         renew_s = config.reconnect_after_s
         self._sockets = [
             MarketSocket("public", config.public_ws_url, quotes, self._on_payload, clock, renew_s),
-            MarketSocket("market", config.market_ws_url, marks | candles, self._on_payload, clock, renew_s),
+            MarketSocket("market", config.market_ws_url, marks | candles | trades, self._on_payload, clock, renew_s),
         ]
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set or something fails for good; the last word on the bus says that nobody is there."""
         feeds = [feed.keep_whole() for feed in self._feeds.values()]
-        jobs = [self._outbox.run(), self._tell_health(), *feeds, *(socket.run() for socket in self._sockets)]
+        jobs = [self._outbox.run(), self._tell_health(), self._tell_flow(), *feeds, *(socket.run() for socket in self._sockets)]
         try:
             await _until_stopped(stop, jobs)
         finally:
@@ -88,7 +94,9 @@ class StreamNode:
             return None
         self._exchange_clock.observe(message.time_ms)
         self._newest_event_ms = max(self._newest_event_ms, message.time_ms)
-        if not isinstance(message, MinuteUpdate):
+        if isinstance(message, AggregateTrade):
+            self._flows.take(message)
+        elif not isinstance(message, MinuteUpdate):
             self._outbox.put_newest(message)
         elif message.minute.symbol in self._feeds:
             self._feeds[message.minute.symbol].take(message)
@@ -96,17 +104,28 @@ class StreamNode:
 
     def _on_minute(self, minute: Bar, messages: list[MarketMessage]) -> None:
         self._betas.add(minute)
-        self._outbox.put(messages + self._fresh_betas())
+        self._regimes.add(minute)
+        self._flows.settle(minute)
+        self._outbox.put(messages + self._fresh_readings())
 
-    def _fresh_betas(self) -> list[MarketMessage]:
-        return self._betas.newest(self._exchange_clock.now_ms()) if self._exchange_clock.is_set else []
+    def _fresh_readings(self) -> list[MarketMessage]:
+        if not self._exchange_clock.is_set:
+            return []
+        now_ms = self._exchange_clock.now_ms()
+        return [*self._betas.newest(now_ms), *self._regimes.newest(now_ms)]
+
+    async def _tell_flow(self) -> None:
+        while True:
+            for reading in self._flows.news():
+                self._outbox.put_newest(reading)
+            await self._clock.sleep(FLOW_EVERY_S)
 
     async def _tell_health(self) -> None:
         reports = 0
         while True:
             for feed in self._feeds.values():
                 feed.look_for_late_minute()
-            self._outbox.put(self._fresh_betas())
+            self._outbox.put(self._fresh_readings())
             self._outbox.put_newest(self.health())
             reports += 1
             if reports % COUNTS_EVERY == 0 and self._filter.dropped:

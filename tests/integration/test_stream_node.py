@@ -19,14 +19,19 @@ from app.domain.market import (
     Bar,
     BarIndicators,
     BetaReading,
+    FlowReading,
     MarketMessage,
     MarkPrice,
     Quote,
+    RegimeReading,
     StreamHealth,
+    StructureReading,
 )
 from app.exchange.errors import UnknownSymbol
 from app.indicators.atr import wilder_atr
 from app.indicators.beta import log_returns, rolling_slopes
+from app.indicators.hurst import hurst, regime_of
+from app.indicators.market_structure.engine import MarketStructure
 from app.indicators.supertrend_ai import supertrend_ai
 from app.simulator.server import running_simulator
 from app.stream.config import StreamConfig
@@ -187,6 +192,70 @@ async def test_beta_is_told_every_minute_for_each_hedge() -> None:
             assert reading.beta == pytest.approx(expected.beta[0], rel=1e-9)
             assert reading.correlation == pytest.approx(expected.correlation[0], rel=1e-9)
         assert not any(m.symbol == "BTCUSDT" for m in rig.log if isinstance(m, BetaReading))
+
+
+def assert_structure_equals_bulk(rig: Rig, symbol: str, interval_ms: int, bars: list[Bar]) -> None:
+    """``bars``: all that the engine has seen, from the oldest of the history on."""
+    told = [m for m in rig.log if isinstance(m, StructureReading) and (m.symbol, m.interval_ms) == (symbol, interval_ms)]
+    expected = MarketStructure().extend(bars)[-len(told) :]
+    for reading, wanted in zip(told, expected, strict=True):
+        assert (reading.open_ms, reading.close) == (wanted.open_ms, wanted.close)
+        assert (reading.internal_bias, reading.swing_bias) == (wanted.internal_bias, wanted.swing_bias)
+        assert (reading.range_top, reading.range_bottom) == (wanted.range_top, wanted.range_bottom)
+        found = [(block.bias, block.bottom, block.top, block.open_ms, block.tapped_ms) for block in reading.blocks]
+        assert found == [(block.side, block.bottom, block.top, block.open_ms, block.tapped_ms) for block in wanted.blocks]
+
+
+async def test_structure_of_both_intervals_equals_the_bulk_form() -> None:
+    async with running_venue(minutes=3_600) as venue, running_node(venue) as rig:
+        await rig.warm()
+        for _ in range(16):
+            await venue.pass_minute()
+        await rig.next(Bar, lambda bar: bar.symbol == "SOLUSDT" and bar.close_ms == venue.now_ms)
+        for symbol in PRICES:
+            bars = venue.bars(symbol, 3, venue.now_ms)[-1_005:]
+            assert_structure_equals_bulk(rig, symbol, BAR_MS, bars)
+            quarters = [quarter for quarter in venue.bars(symbol, 15, venue.now_ms) if quarter.open_ms >= bars[0].open_ms]
+            assert_structure_equals_bulk(rig, symbol, 15 * MINUTE_MS, quarters)
+        newest = [m for m in rig.log if isinstance(m, StructureReading) and m.symbol == "BTCUSDT"]
+        assert {m.interval_ms for m in newest} == {BAR_MS, 15 * MINUTE_MS}
+        chochs = [choch for m in newest for choch in (m.internal_choch, m.swing_choch) if choch is not None]
+        assert chochs, "a thousand bars change their character"
+        assert all(choch.close_ms <= venue.now_ms and choch.bias in (1, -1) for choch in chochs)
+
+
+async def test_the_regime_is_told_once_a_minute() -> None:
+    async with running_venue() as venue, running_node(venue) as rig:
+        await rig.warm()
+        rig.log.clear()
+        await venue.pass_minute()
+        reading = await rig.next(RegimeReading, lambda m: m.symbol == "SOLUSDT" and m.close_ms == venue.now_ms)
+        returns = np.diff(np.log([bar.close for bar in venue.bars("SOLUSDT", 1, venue.now_ms)[-1_500:]]))
+        exponent = hurst(returns[-512:])
+        assert exponent is not None
+        assert (reading.hurst, reading.regime) == (pytest.approx(exponent, rel=1e-9), regime_of(exponent))
+        assert reading.volatility == pytest.approx(returns[-60:].std(ddof=1), rel=1e-9)
+        assert reading.volatility_ratio is not None
+        told = [m.close_ms for m in rig.log if isinstance(m, RegimeReading) and m.symbol == "SOLUSDT"]
+        assert len(told) == len(set(told))
+
+
+async def test_flow_is_told_of_trades_and_settled_by_candles() -> None:
+    async with running_venue() as venue, running_node(venue) as rig:
+        await rig.warm()
+        start_ms = venue.now_ms
+        deltas = [bar.delta or 0.0 for bar in venue.bars("BTCUSDT", 1, start_ms)[-1_500:]]
+        await venue.trade("BTCUSDT", 41, "5", is_sell=False, at_ms=start_ms + 30_000)  # mid-minute: those before are not known
+        await venue.pass_minute()
+        await venue.trade("BTCUSDT", 42, "0.5", is_sell=True)
+        await venue.trade("BTCUSDT", 43, "0.25", is_sell=False)
+        first = venue.minute("BTCUSDT", start_ms).delta or 0.0
+        wanted = pytest.approx(sum(deltas) + first - 0.25)
+        flow = await rig.next(FlowReading, lambda m: m.cvd == wanted, ticking=True)
+        assert flow.time_ms == venue.now_ms
+        assert flow.delta_1m == pytest.approx(first - (first - 5) / 60 - 0.25), "what the trades left out is spread evenly"
+        assert flow.typical_1m == pytest.approx(sum(map(abs, [*deltas[-59:], first])) / 60)
+        assert not [m for m in rig.log if isinstance(m, FlowReading) and m.time_ms < venue.now_ms], "not before it was whole"
 
 
 async def test_quotes_and_marks_pass_and_impossible_ones_do_not() -> None:
@@ -386,4 +455,14 @@ async def test_against_the_simulator_bars_and_readings_equal_its_own_history() -
             assert [reading.supertrend_stop for reading in told] == list(expected["stop"])
             assert [reading.supertrend_is_long for reading in told] == [bool(flag) for flag in expected["direction"]]
             assert [reading.atr14 for reading in told] == list(atr)
-        assert kinds == {Quote, MarkPrice, Bar, BarIndicators, BetaReading, StreamHealth}
+        assert kinds == {
+            Quote,
+            MarkPrice,
+            Bar,
+            BarIndicators,
+            StructureReading,
+            BetaReading,
+            RegimeReading,
+            FlowReading,
+            StreamHealth,
+        }

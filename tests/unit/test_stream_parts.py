@@ -11,6 +11,7 @@ from manual_clock import ManualClock
 from app.bus.in_memory import InMemoryMarketBus, InMemoryServer
 from app.domain.market import MINUTE_MS, Bar, BarIndicators, BetaReading, MarketMessage, MarkPrice, Quote
 from app.stream.config import StreamConfig
+from app.stream.flow import AggregateTrade
 from app.stream.outbox import Outbox
 from app.stream.payloads import MinuteUpdate, PayloadFilter
 from app.stream.readings import BetaBook, SymbolReadings
@@ -50,17 +51,20 @@ K = {
     "h": "7",
     "l": "4",
     "v": "2.5",
+    "V": "1.5",
     "x": True,
 }
 KLINE = {"e": "kline", "E": NOW, "s": "BTCUSDT", "k": K}
+TRADE = {"e": "aggTrade", "E": NOW, "s": "BTCUSDT", "a": 7, "p": "85000.1", "q": "0.25", "T": NOW - 3, "m": True}
 
 
 def test_payloads_become_our_types() -> None:
     take = PayloadFilter().take
     assert take(BOOK) == Quote("BTCUSDT", Decimal("85000.1"), Decimal(3), Decimal("85000.2"), Decimal(4), NOW)
     assert take(MARK) == MarkPrice("BTCUSDT", Decimal("85000.15"), Decimal("0.0001"), NOW + 1, NOW)
-    minute = Bar("BTCUSDT", MINUTE_MS, NOW - MINUTE_MS, 5.0, 7.0, 4.0, 6.0, 2.5)
+    minute = Bar("BTCUSDT", MINUTE_MS, NOW - MINUTE_MS, 5.0, 7.0, 4.0, 6.0, 2.5, taker_buy=1.5)
     assert take(KLINE) == MinuteUpdate(minute, closed=True, time_ms=NOW)
+    assert take(TRADE) == AggregateTrade("BTCUSDT", 7, 0.25, is_sell=True, traded_ms=NOW - 3, time_ms=NOW)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +86,11 @@ def test_payloads_become_our_types() -> None:
         (KLINE | {"k": K | {"h": "5.5"}}, "bad_candle"),
         (KLINE | {"k": K | {"i": "3m"}}, "wrong_interval"),
         (KLINE | {"k": K | {"t": NOW + MINUTE_MS}}, "from_the_future"),
+        (KLINE | {"k": K | {"V": "2.6"}}, "bad_candle"),
         (KLINE | {"k": None}, "unreadable"),
+        (TRADE | {"q": "0"}, "not_positive"),
+        (TRADE | {"q": "NaN"}, "not_positive"),
+        (TRADE | {"q": None}, "unreadable"),
     ],
 )
 def test_what_cannot_be_true_is_dropped_and_counted(payload: dict[str, Any], kind: str) -> None:
