@@ -29,15 +29,10 @@ def bars(market: str) -> tuple[Bar, ...]:
             "BTCUSDT",
             INTERVAL_MS,
             int(row["open_time"]),
-            *(float(row[key]) for key in ("open", "high", "low", "close", "volume")),
+            *(float(row[key]) for key in ("open", "high", "low", "close", "volume", "taker_buy")),
         )
         for row in rows(f"bars_{market}")
     )
-
-
-@cache
-def taker_buys(market: str) -> tuple[float, ...]:
-    return tuple(float(row["taker_buy"]) for row in rows(f"bars_{market}"))
 
 
 def walk(count: int, seed: int) -> list[Bar]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from indicator_vectors import INTERVAL_MS, MARKETS, bars, number, rows, taker_buys, walk
+from indicator_vectors import INTERVAL_MS, MARKETS, bars, number, rows, walk
 
 from app.domain.market import Bar
 from app.indicators.market_structure.engine import MarketStructure
@@ -140,25 +140,24 @@ def test_the_kept_origin_is_the_one_a_search_finds(seed: int) -> None:
 _BREAKS = {EventKind.BREAK_OF_STRUCTURE, EventKind.CHANGE_OF_CHARACTER}
 
 
-def all_blocks(candles: Sequence[Bar], takers: Sequence[float], params: StructureParams) -> list[OrderBlock]:
-    engine = MarketStructure(params)
-    readings = [engine.update(bar, taker) for bar, taker in zip(candles, takers, strict=True)]
+def all_blocks(candles: Sequence[Bar], params: StructureParams) -> list[OrderBlock]:
+    readings = MarketStructure(params).extend(candles)
     return [block for reading in readings for block in reading.blocks if block.formed_ms == reading.open_ms]
 
 
 @pytest.mark.parametrize("market", MARKETS)
 def test_dominance_is_a_share_of_the_block_s_volume(market: str) -> None:
     """By the colour of candles or by takers, from the block's bar to the break's."""
-    candles, takers = bars(market), taker_buys(market)
+    candles = bars(market)
     index = {bar.open_ms: t for t, bar in enumerate(candles)}
-    by_colour = all_blocks(candles, takers, StructureParams())
-    by_takers = all_blocks(candles, takers, StructureParams(dominance_by=DominanceBy.TAKERS))
+    by_colour = all_blocks(candles, StructureParams())
+    by_takers = all_blocks(candles, StructureParams(dominance_by=DominanceBy.TAKERS))
     assert [block.open_ms for block in by_colour] == [block.open_ms for block in by_takers]
     for coloured, taken in zip(by_colour, by_takers, strict=True):
         span = range(index[coloured.open_ms], index[coloured.formed_ms] + 1)
         volume = math.fsum(candles[t].volume for t in span)
         bought = math.fsum(candles[t].volume * (1 + _sign(candles[t].close - candles[t].open)) / 2 for t in span)
-        taker_bought = math.fsum(takers[t] for t in span)
+        taker_bought = math.fsum(candles[t].taker_buy or 0.0 for t in span)
         assert coloured.dominance == pytest.approx(100 * _towards(coloured.side, bought / volume))
         assert taken.dominance == pytest.approx(100 * _towards(coloured.side, taker_bought / volume))
 

@@ -46,37 +46,36 @@ class MarketStructure:
         """How many unmitigated blocks are kept, shown or not."""
         return len(self._blocks)
 
-    def update(self, bar: Bar, taker_buy: float = math.nan) -> StructureReading:
-        """The reading after ``bar``. ``taker_buy`` (base asset) is needed when dominance is split by takers.
+    def update(self, bar: Bar) -> StructureReading:
+        """The reading after ``bar``.
 
-        Raises ValueError for a bar that is not newer than the last, or whose taker volume is needed and missing.
+        Raises ValueError for a bar that is not newer than the last, or does not know the takers that dominance is split by.
         """
-        self._check([bar], [taker_buy])
+        self._check([bar])
         atr = self._atr.update(bar.high, bar.low, bar.close)
-        return self._take(bar, math.nan if atr is None else atr, taker_buy)
+        return self._take(bar, math.nan if atr is None else atr)
 
-    def extend(self, bars: Iterable[Bar], taker_buys: Iterable[float] | None = None) -> list[StructureReading]:
+    def extend(self, bars: Iterable[Bar]) -> list[StructureReading]:
         """The readings after each of many bars; as ``update``, faster."""
         known = list(bars)
-        takers = list(taker_buys) if taker_buys is not None else [math.nan] * len(known)
-        self._check(known, takers)
+        self._check(known)
         prices = np.array([(bar.high, bar.low, bar.close) for bar in known], dtype=np.float64).reshape(-1, 3)
         atrs = self._atr.extend(prices[:, 0], prices[:, 1], prices[:, 2]).tolist()
-        return [self._take(bar, atr, taker) for bar, atr, taker in zip(known, atrs, takers, strict=True)]
+        return [self._take(bar, atr) for bar, atr in zip(known, atrs, strict=True)]
 
-    def _check(self, bars: list[Bar], taker_buys: list[float]) -> None:
+    def _check(self, bars: list[Bar]) -> None:
         """Raises ValueError before anything is taken."""
         last_ms = self._last.open_ms if self._last is not None else None
         needs_takers = self.params.dominance_by is DominanceBy.TAKERS
-        for bar, taker_buy in zip(bars, taker_buys, strict=True):
+        for bar in bars:
             if last_ms is not None and bar.open_ms <= last_ms:
                 raise ValueError(f"market structure: the bar of {bar.open_ms} does not follow that of {last_ms}")
-            if needs_takers and math.isnan(taker_buy):
+            if needs_takers and bar.taker_buy is None:
                 raise ValueError(f"market structure: taker_buy is missing for the bar of {bar.open_ms}; dominance needs it")
             last_ms = bar.open_ms
 
-    def _take(self, bar: Bar, atr: float, taker_buy: float) -> StructureReading:
-        own = self._block_bar(bar, atr, taker_buy)
+    def _take(self, bar: Bar, atr: float) -> StructureReading:
+        own = self._block_bar(bar, atr)
         events: list[StructureEvent] = []
         self._range.trail(bar.high, bar.low)
         top, bottom = self._range.top, self._range.bottom
@@ -142,15 +141,15 @@ class MarketStructure:
         self._supply.add(own)
         self._last = bar
 
-    def _block_bar(self, bar: Bar, atr: float, taker_buy: float) -> BlockBar:
+    def _block_bar(self, bar: Bar, atr: float) -> BlockBar:
         high, low = bar.high, bar.low
         if high - low >= self.params.wide_bar * atr:
             high, low = low, high
-        return BlockBar(bar.open_ms, high, low, bar.volume, self._bought(bar, taker_buy))
+        return BlockBar(bar.open_ms, high, low, bar.volume, self._bought(bar))
 
-    def _bought(self, bar: Bar, taker_buy: float) -> float:
-        if self.params.dominance_by is DominanceBy.TAKERS:
-            return taker_buy
+    def _bought(self, bar: Bar) -> float:
+        if self.params.dominance_by is DominanceBy.TAKERS and bar.taker_buy is not None:
+            return bar.taker_buy
         if bar.close == bar.open:
             return bar.volume / 2
         return bar.volume if bar.close > bar.open else 0.0
