@@ -39,3 +39,8 @@ def window_mean(ring: Any, inputs: int, value: float) -> float:
     for k in range(ring.size):
         total += ring[(inputs + 1 + k) % ring.size]  # oldest first
     return float(total / ring.size)
+
+
+def known(value: np.float64) -> float | None:
+    """None for NaN, which stands for a missing value inside the arrays."""
+    return None if np.isnan(value) else float(value)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.indicators.atr import Floats, as_columns
-from app.indicators.averages import EMA, ema_step, window_mean
+from app.indicators.averages import EMA, ema_step, known, window_mean
 from app.indicators.compiled import compiled
 
 Records = npt.NDArray[np.void]
@@ -74,7 +74,7 @@ class HyperwaveLike:
 
     def update(self, high: float, low: float, close: float) -> HyperwaveReading:
         record: Any = self.extend(np.array([high]), np.array([low]), np.array([close]))[0]
-        return HyperwaveReading(_known(record["value"]), _known(record["signal"]), int(record["cross"]))
+        return HyperwaveReading(known(record["value"]), known(record["signal"]), int(record["cross"]))
 
     def extend(self, high: Floats, low: Floats, close: Floats) -> Records:
         """Take many bars at once; one record of READING per bar, NaN where a value is missing."""
@@ -82,7 +82,3 @@ class HyperwaveLike:
         out = np.zeros(columns[0].size, dtype=READING)
         _advance(self._state, self._means, self._ring, self.length, *columns, out)
         return out
-
-
-def _known(value: np.float64) -> float | None:
-    return None if np.isnan(value) else float(value)

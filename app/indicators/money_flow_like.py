@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.indicators.atr import Floats, as_columns
-from app.indicators.averages import window_mean
+from app.indicators.averages import known, window_mean
 from app.indicators.compiled import compiled
 
 Records = npt.NDArray[np.void]
@@ -124,9 +124,7 @@ class MoneyFlowLike:
 
     def update(self, high: float, low: float, close: float, volume: float) -> MoneyFlowReading:
         record: Any = self.extend(np.array([high]), np.array([low]), np.array([close]), np.array([volume]))[0]
-        return MoneyFlowReading(
-            _known(record["value"]), _known(record["upper"]), _known(record["lower"]), int(record["overflow"])
-        )
+        return MoneyFlowReading(known(record["value"]), known(record["upper"]), known(record["lower"]), int(record["overflow"]))
 
     def extend(self, high: Floats, low: Floats, close: Floats, volume: Floats) -> Records:
         """Take many bars at once; one record of READING per bar, NaN where a value is missing."""
@@ -138,7 +136,3 @@ class MoneyFlowLike:
         typical = (highs + lows + closes) / 3
         _advance(self._state, self._flows, self._ring, self._past, self.params.overflow, typical, volumes, out)
         return out
-
-
-def _known(value: np.float64) -> float | None:
-    return None if np.isnan(value) else float(value)
