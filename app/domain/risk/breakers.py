@@ -23,6 +23,11 @@ class Breaker(StrEnum):
         return self in (Breaker.DAY_HALT, Breaker.ATH_STOP)
 
     @property
+    def halts(self) -> bool:
+        """While it is tripped nothing is opened, on whichever side."""
+        return self not in (Breaker.LONG_SIDE, Breaker.SHORT_SIDE, Breaker.LATENCY)
+
+    @property
     def is_of_the_day(self) -> bool:
         """It resumes at 00:00 UTC."""
         return self in (Breaker.DAY_ENTRIES, Breaker.DAY_HALT, Breaker.LONG_SIDE, Breaker.SHORT_SIDE)
