@@ -11,6 +11,9 @@ from app.domain.market import MarketMessage
 
 Json = Mapping[str, Any]
 LASTING_S = 86_400
+ALERT_SOURCE = "webhook"
+COMPONENT_SOURCE = "component"  # one condition of the composite signal
+TEXT_SOURCE = "text"  # a text of tags, for the journal only
 
 
 class BusUnavailable(Exception):
@@ -32,7 +35,7 @@ class AlertEnvelope:
     body: Json
     received_ms: int
     received_at: float
-    source: str = "webhook"
+    source: str = ALERT_SOURCE
 
     @property
     def lasting_key(self) -> str:

@@ -163,9 +163,14 @@ def tag_text_side(text: str) -> Side | None:
 
 def parse_alert(body: bytes | str) -> Alert | Refusal:
     """The alert in a webhook's body, whatever its content type said."""
+    fields = json_fields(body)
+    return fields if isinstance(fields, Refusal) else alert_of(fields)
+
+
+def alert_of(fields: Mapping[str, Any]) -> Alert | Refusal:
+    """The alert in the fields of a webhook's body."""
     try:
-        values = _Values(_json_object(_text(body)))
-        return values.alert()
+        return _Values(fields).alert()
     except _Refused as refused:
         return refused.refusal
 
