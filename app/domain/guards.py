@@ -12,7 +12,8 @@ from app.domain.market import BarIndicators, Quote
 from app.domain.numbers import to_decimal
 from app.domain.orders import CommissionRates
 from app.domain.refusals import fail
-from app.domain.rules import FreshnessRules, FundingRules, StopRules, TradingRules
+from app.domain.risk.funding import FundingRules, funding_gate
+from app.domain.rules import FreshnessRules, StopRules, TradingRules
 from app.domain.signal import Action, Alert
 from app.domain.sizing import funding_8h
 from app.domain.verdict import Verdict
@@ -143,18 +144,22 @@ def commission(symbol: str, rates: CommissionRates | None) -> Verdict:
     return ok("commission", f"maker {rates.maker}, taker {rates.taker}")
 
 
-def funding(symbol: str, view: SymbolView, now_ms: int, freshness: FreshnessRules, rules: FundingRules) -> Verdict:
-    """Per 8 hours, on either side as the user's rule is written; a rate too old counts as over the limit."""
+def funding(
+    symbol: str, side: Side | None, view: SymbolView, now_ms: int, freshness: FreshnessRules, rules: FundingRules
+) -> Verdict:
+    """Per 8 hours, for a position on ``side``; a rate too old counts as over the limit."""
     mark = view.mark
     if mark is None or not mark.funding_rate.is_finite() or now_ms - mark.time_ms > freshness.funding_ms:
         return fail(
             "funding", "funding_too_high", symbol=symbol, detail="the funding rate is not known, which counts as too high"
         )
     rate = funding_8h(mark.funding_rate, view.funding_interval_h)
-    if rate > rules.skip_above:
+    gate = funding_gate(side, rate, rules)
+    if gate.skip:
         detail = f"funding of {rate:.4%} per 8 h is over {rules.skip_above:.4%}"
         return fail("funding", "funding_too_high", symbol=symbol, detail=detail)
-    return ok("funding", f"{rate:.4%} per 8 h")
+    capped = f", held for at most {gate.hold_min} min" if gate.hold_min is not None else ""
+    return ok("funding", f"{rate:.4%} per 8 h{capped}")
 
 
 def price_match(alert: Alert, prices: Sequence[Decimal], rules: StopRules) -> Verdict:

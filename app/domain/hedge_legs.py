@@ -56,7 +56,7 @@ def hedge_legs(side: Side, p0: Decimal, market: MarketView, desk: DeskView, rule
     ready: dict[str, _Ready] = {}
     verdicts: dict[str, Verdict] = {}
     for symbol in hedge.symbols:
-        outcome = _ready(symbol, market, desk, rules)
+        outcome = _ready(symbol, side.opposite, market, desk, rules)
         if isinstance(outcome, _Ready):
             ready[symbol] = outcome
         else:
@@ -94,10 +94,10 @@ def _beta_is_fresh(view: SymbolView | None, now_ms: int, rules: TradingRules) ->
     return beta is not None and beta.base == rules.symbol and now_ms - beta.close_ms <= rules.hedge.max_beta_age_s * 1000
 
 
-def _ready(symbol: str, market: MarketView, desk: DeskView, rules: TradingRules) -> _Ready | Verdict:
+def _ready(symbol: str, side: Side, market: MarketView, desk: DeskView, rules: TradingRules) -> _Ready | Verdict:
     """The first reason against the leg, or all its facts."""
     view, now = market.symbols[symbol], market.now_ms
-    failed = next((verdict for verdict in _checks(symbol, view, now, desk, rules) if not verdict.passed), None)
+    failed = next((verdict for verdict in _checks(symbol, side, view, now, desk, rules) if not verdict.passed), None)
     if failed is not None:
         return failed
     reading, atr = view.beta, guards.usable_atr(view.bars)
@@ -108,7 +108,7 @@ def _ready(symbol: str, market: MarketView, desk: DeskView, rules: TradingRules)
     return _Ready(view, view.quote, view.commission, atr, beta, correlation)
 
 
-def _checks(symbol: str, view: SymbolView, now_ms: int, desk: DeskView, rules: TradingRules) -> Iterator[Verdict]:
+def _checks(symbol: str, side: Side, view: SymbolView, now_ms: int, desk: DeskView, rules: TradingRules) -> Iterator[Verdict]:
     if view.beta is not None:
         yield correlation(view.beta, rules.hedge)
         yield beta_range(view.beta, rules.hedge)
@@ -117,7 +117,7 @@ def _checks(symbol: str, view: SymbolView, now_ms: int, desk: DeskView, rules: T
     yield guards.bars(symbol, view.bars, now_ms, rules)
     yield guards.indicators(symbol, view.bars)
     yield guards.commission(symbol, view.commission)
-    yield guards.funding(symbol, view, now_ms, rules.freshness, rules.funding)
+    yield guards.funding(symbol, side, view, now_ms, rules.freshness, rules.funding)
 
 
 def correlation(reading: BetaReading, rules: HedgeRules) -> Verdict:

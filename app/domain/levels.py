@@ -30,6 +30,7 @@ class Facts:
     equity: Decimal
     available: Decimal
     now_ms: int
+    funding_interval_h: int = 8
 
     @property
     def p0(self) -> Decimal:
@@ -56,6 +57,7 @@ class Facts:
             equity=account.equity,
             available=available if available is not None and available.is_finite() else Decimal(0),
             now_ms=now_ms,
+            funding_interval_h=view.funding_interval_h,
         )
 
 

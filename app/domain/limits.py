@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from app.domain.instrument import Instrument, Side
+from app.domain.market import Quote
 from app.domain.refusals import fail
-from app.domain.rules import FeeRules
+from app.domain.rules import EntryRules, FeeRules
 from app.domain.sizing import apply_filters, largest_scale
 from app.domain.verdict import Verdict
 
@@ -55,6 +56,18 @@ def liquidation(
     if price > 0 and room < LIQUIDATION_STOP_DISTANCES * abs(p0 - stop):
         return fail("liquidation", "liquidation_too_near", liquidation=f"{price:.8g}", stop=stop)
     return Verdict("liquidation", passed=True, reason=f"{price:.8g}")
+
+
+def price_ran(worst_entry: Decimal, rules: EntryRules) -> Verdict:
+    """The price of now is the plan's own; what it may still run before the entry fills is a price in the plan."""
+    return Verdict("price_ran", passed=True, reason=f"nothing is bought beyond {worst_entry}, {rules.max_run_r} R from here")
+
+
+def slippage(quote: Quote, rules: EntryRules) -> Verdict:
+    """A taker's order is a limit order: at most so much beyond the best quote, at whatever spread."""
+    spread = (quote.ask - quote.bid) / quote.bid
+    reason = f"at most {rules.slippage_cap:.2%} beyond the best quote is paid, the spread is {spread:.4%}"
+    return Verdict("slippage", passed=True, reason=reason)
 
 
 def fees(fee_r: Decimal, rules: FeeRules) -> Verdict:

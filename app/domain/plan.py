@@ -125,6 +125,7 @@ class Plan:
     created_ms: int
     rules: TradingRules
     warnings: tuple[str, ...] = ()
+    max_hold_min: int | None = None  # shorter than the rules' own, for a short at high funding
     owner: Owner = Owner.MANAGED
 
     @property

@@ -1,9 +1,10 @@
 """From an alert to the whole plan of its trade, or to a named refusal. The order of the guards is the order written here.
 
-The alert: action, symbol, alert_age, bar_time, live_trade. The desk: trading_state, arming, ownership, equity. The market:
-quote, mark, bars, indicators, commission, funding, price_match, and in ``triple_alpha`` correlation, turnover.
-The trade: stop, price_through_stop, liquidation, fees, filters, hedge, margin, worst_case. All guards of the first three groups
-speak; the first that failed is the refusal.
+The alert: action, symbol, alert_age, bar_time, live_trade. The desk: trading_state, arming, ownership, equity. Risk: day_breaker,
+rolling_24h, side_breaker, equity_stop, event. The market: quote, mark, bars, indicators, commission, funding, volatility,
+price_match, and in ``triple_alpha`` correlation, turnover. The trade: stop, price_through_stop, price_ran, slippage, liquidation,
+fees, risk, filters, hedge, margin, worst_case, var, net_exposure. All guards of the first four groups speak; the first that
+failed is the refusal. ``docs/guards.md`` says what each does.
 """
 
 from collections.abc import Iterable
@@ -12,14 +13,19 @@ from decimal import Decimal
 
 from app.domain import guards, limits
 from app.domain.bracket import backstop_price
-from app.domain.hedge_legs import Leg, Legs, hedge_legs, size_legs
+from app.domain.hedge_legs import Legs, hedge_legs
 from app.domain.instrument import Side
-from app.domain.levels import Facts, Levels, comparable_prices, fee_rates, funding_due, plan_levels, planned_fee_r
+from app.domain.levels import Facts, Levels, comparable_prices, plan_levels, planned_fee_r
 from app.domain.plan import HedgePlan, Plan, Target, trade_id_for
+from app.domain.plan_size import Sizer, unit_costs
 from app.domain.refusals import fail, refusal_of
-from app.domain.rules import SizingFees, TradingRules
+from app.domain.risk import guards as risk_guards
+from app.domain.risk.allowed import allowed_risk
+from app.domain.risk.funding import funding_gate
+from app.domain.risk.view import CALM, RiskView
+from app.domain.rules import TradingRules
 from app.domain.signal import Alert
-from app.domain.sizing import position_size, position_size_with_fees
+from app.domain.sizing import funding_8h
 from app.domain.triple import triple_guards
 from app.domain.verdict import Refusal, Verdict
 from app.domain.views import AccountView, DeskView, MarketView, SymbolView
@@ -56,14 +62,21 @@ Outcome = Planned | Refused | ClosesOpposite
 
 
 def plan_trade(
-    alert: Alert, market: MarketView, account: AccountView, desk: DeskView, rules: TradingRules, ids: PlanIds
+    alert: Alert,
+    market: MarketView,
+    account: AccountView,
+    desk: DeskView,
+    rules: TradingRules,
+    ids: PlanIds,
+    risk: RiskView = CALM,
 ) -> Outcome:
     """What this alert becomes now. Never raises for what the market, the account or the sender may show."""
     symbol = alert.symbol if alert.symbol in rules.traded else rules.symbol
     view = market.symbols.get(symbol)
     of_alert = _alert_guards(alert, market, desk, rules)
     of_market = (*_market_guards(alert, symbol, view, market.now_ms, rules), *triple_guards(symbol, market, desk, rules))
-    verdicts = (*of_alert, *_desk_guards(symbol, account, desk, rules), *of_market)
+    of_risk = _risk_guards(alert, risk, market.now_ms, rules)
+    verdicts = (*of_alert, *_desk_guards(symbol, account, desk, rules), *of_risk, *of_market)
     side = alert.side
     if _first_failed(of_alert) is None and side is not None and desk.live_trade_side is side.opposite:
         return ClosesOpposite(side, rules.exits.reverse_on_opposite, of_alert)
@@ -71,7 +84,7 @@ def plan_trade(
     facts = None if side is None or view is None else Facts.of(side, view, account, market.now_ms)
     if failed is not None or facts is None:
         return Refused(refusal_of(failed or _no_market(symbol)), verdicts)
-    return _Planner(alert, facts, rules, list(verdicts)).outcome(market, desk, ids)
+    return _Planner(alert, facts, risk, rules, list(verdicts)).outcome(market, desk, ids)
 
 
 def _alert_guards(alert: Alert, market: MarketView, desk: DeskView, rules: TradingRules) -> tuple[Verdict, ...]:
@@ -93,6 +106,16 @@ def _desk_guards(symbol: str, account: AccountView, desk: DeskView, rules: Tradi
     )
 
 
+def _risk_guards(alert: Alert, risk: RiskView, now_ms: int, rules: TradingRules) -> tuple[Verdict, ...]:
+    return (
+        risk_guards.day_breaker(risk),
+        risk_guards.rolling_24h(risk),
+        risk_guards.side_breaker(alert.side, risk),
+        risk_guards.equity_stop(risk),
+        risk_guards.event(risk.calendar, now_ms, rules.risk.events),
+    )
+
+
 def _market_guards(alert: Alert, symbol: str, view: SymbolView | None, now_ms: int, rules: TradingRules) -> tuple[Verdict, ...]:
     if view is None:
         return (_no_market(symbol),)
@@ -103,7 +126,8 @@ def _market_guards(alert: Alert, symbol: str, view: SymbolView | None, now_ms: i
         guards.bars(symbol, view.bars, now_ms, rules),
         guards.indicators(symbol, view.bars),
         guards.commission(symbol, view.commission),
-        guards.funding(symbol, view, now_ms, rules.freshness, rules.funding),
+        guards.funding(symbol, alert.side, view, now_ms, rules.freshness, rules.funding),
+        risk_guards.volatility(symbol, view, now_ms, rules.risk.volatility),
     )
     if view.quote is None or not quote.passed:
         return verdicts
@@ -121,8 +145,9 @@ def _no_market(symbol: str) -> Verdict:
 class _Planner:
     """One planning, step by step: every step notes its verdict and may refuse."""
 
-    def __init__(self, alert: Alert, facts: Facts, rules: TradingRules, verdicts: list[Verdict]) -> None:
-        self._alert, self._facts, self._rules = alert, facts, rules
+    def __init__(self, alert: Alert, facts: Facts, risk: RiskView, rules: TradingRules, verdicts: list[Verdict]) -> None:
+        self._alert, self._facts, self._risk, self._rules = alert, facts, risk, rules
+        self._leverage = rules.sizing.leverage if risk.leverage is None else risk.leverage
         self._verdicts = verdicts
         self._warnings: list[str] = []
 
@@ -137,81 +162,33 @@ class _Planner:
                 return self._refused(verdict)
             self._verdicts.append(verdict)
         legs = hedge_legs(facts.side, facts.p0, market, desk, rules)
-        risk = (rules.sizing.risk if desk.live else rules.sizing.risk_dry_run) / (2 if legs.halve_risk else 1)
-        quantity = self._quantity(levels, legs, risk)
-        if isinstance(quantity, Verdict):
-            return self._refused(quantity)
-        hedges, dropped = size_legs(legs.legs, quantity)
-        self._replace(dropped)
+        risk = self._allowed_risk(market, desk, legs)
+        sizer = Sizer(facts, levels, market, self._risk, self._leverage, risk, rules, self._verdicts, self._warnings)
+        sized = sizer.size(self._alert.qty, legs)
+        if isinstance(sized, Verdict):
+            return self._refused(sized)
+        quantity, hedges = sized
         return Planned(self._plan(levels, legs, hedges, quantity, risk, ids), tuple(self._verdicts))
+
+    def _allowed_risk(self, market: MarketView, desk: DeskView, legs: Legs) -> Decimal:
+        rules = self._rules
+        regime = market.symbols[self._facts.instrument.symbol].regime
+        ratio = risk_guards.volatility_ratio(regime, market.now_ms, rules.risk.volatility)
+        risk, verdict = allowed_risk(rules.sizing, desk.live, self._risk, ratio, not legs.halve_risk, rules.risk)
+        self._verdicts.append(verdict)
+        return risk
 
     def _refused(self, verdict: Verdict) -> Refused:
         return Refused(refusal_of(verdict), (*self._verdicts, verdict))
 
-    def _replace(self, later: Iterable[Verdict]) -> None:
-        """A guard's later word stands in the place of its first."""
-        words = {verdict.guard: verdict for verdict in later}
-        self._verdicts = [words.get(verdict.guard, verdict) for verdict in self._verdicts]
-
     def _level_guards(self, levels: Levels) -> Iterable[Verdict]:
         facts, rules = self._facts, self._rules
-        leverage, maintenance = rules.sizing.leverage, facts.maintenance_rate
         yield guards.ok("stop", f"{levels.stop} from {levels.source}")
         yield guards.price_through_stop(facts.side, facts.quote, levels.stop)
-        yield limits.liquidation(facts.side, facts.p0, levels.worst, levels.stop, leverage, maintenance)
+        yield limits.price_ran(levels.worst, rules.entry)
+        yield limits.slippage(facts.quote, rules.entry)
+        yield limits.liquidation(facts.side, facts.p0, levels.worst, levels.stop, self._leverage, facts.maintenance_rate)
         yield limits.fees(planned_fee_r(facts, levels.stop, rules), rules.fees)
-
-    def _quantity(self, levels: Levels, legs: Legs, risk: Decimal) -> Decimal | Verdict:
-        """Sized by risk, lowered by the alert, cut by filters, margin and worst case; or the verdict that leaves nothing."""
-        facts, rules, sizing = self._facts, self._rules, self._rules.sizing
-        unit = self._unit(levels, legs.legs)
-        lowest = min(levels.maker, levels.worst, facts.p0)
-
-        def on_the_step(quantity: Decimal) -> tuple[Decimal, Verdict]:
-            return limits.filters(quantity, lowest, facts.instrument, facts.equity, sizing.leverage)
-
-        wanted = self._wanted(levels, risk)
-        sized, verdict = on_the_step(wanted)
-        if not verdict.passed:
-            return verdict
-        self._keep(verdict, warn=wanted - sized >= facts.instrument.step)
-        self._verdicts.extend(legs.verdicts)
-        carried, verdict = limits.margin(sized, unit, facts.available, sizing.margin_use, sizing.leverage)
-        self._keep(verdict, warn=carried < sized)
-        carried, _ = on_the_step(carried)
-        if not carried:
-            self._verdicts.pop()
-            return fail("margin", "insufficient_margin", available=f"{facts.available:.2f}")
-        limit_r = rules.fees.max_worst_case_r
-        bounded, verdict = limits.worst_case(carried, unit, facts.equity * risk, limit_r)
-        self._keep(verdict, warn=bounded < carried)
-        bounded, _ = on_the_step(bounded)
-        if not bounded:
-            self._verdicts.pop()
-            return fail("worst_case", "worst_case_too_large", limit=limit_r)
-        return bounded
-
-    def _keep(self, verdict: Verdict, *, warn: bool) -> None:
-        self._verdicts.append(verdict)
-        if warn:
-            self._warnings.append(verdict.reason)
-
-    def _wanted(self, levels: Levels, risk: Decimal) -> Decimal:
-        """From the worst allowed entry to the stop; the alert's own quantity can only lower it."""
-        equity = self._facts.equity
-        if self._rules.sizing.fees is SizingFees.INCLUDED:
-            rates = fee_rates(self._facts, self._rules)
-            quantity = position_size_with_fees(equity, risk, levels.worst, levels.stop, *rates)
-        else:
-            quantity = position_size(equity, risk, levels.worst, levels.stop)
-        return quantity if self._alert.qty is None else min(quantity, self._alert.qty)
-
-    def _unit(self, levels: Levels, legs: Iterable[Leg]) -> limits.UnitCosts:
-        """One unit of the main leg with its share of the hedges."""
-        facts = self._facts
-        unit = limits.UnitCosts.of_leg(levels.worst, facts.p0, levels.stop, facts.commission.taker)
-        funding = levels.worst * funding_due(facts, self._rules)
-        return sum((leg.unit for leg in legs), unit + limits.UnitCosts(Decimal(0), Decimal(0), funding))
 
     def _plan_warnings(self, fee_r: Decimal) -> tuple[str, ...]:
         alert, limit = self._alert, self._rules.fees.warn_r
@@ -226,8 +203,9 @@ class _Planner:
     ) -> Plan:
         facts, rules = self._facts, self._rules
         kept = {hedge.instrument.symbol for hedge in hedges}
-        unit = self._unit(levels, (leg for leg in legs.legs if leg.plan.instrument.symbol in kept))
+        unit = unit_costs(facts, levels, (leg for leg in legs.legs if leg.plan.instrument.symbol in kept), rules)
         fee_r = planned_fee_r(facts, levels.stop, rules)
+        funding = funding_8h(facts.mark.funding_rate, facts.funding_interval_h)
         targets = zip(rules.targets.r_multiples, rules.targets.parts, strict=True)
         return Plan(
             trade_id=trade_id_for(ids.alert_key),
@@ -250,8 +228,9 @@ class _Planner:
             fee_r=fee_r,
             maker_fee=facts.commission.maker,
             taker_fee=facts.commission.taker,
-            leverage=rules.sizing.leverage,
+            leverage=self._leverage,
             created_ms=facts.now_ms,
             rules=rules,
             warnings=self._plan_warnings(fee_r),
+            max_hold_min=funding_gate(facts.side, funding, rules.funding).hold_min,
         )

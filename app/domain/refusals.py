@@ -1,19 +1,10 @@
 """The one table of refusals: every stable code with what it says and what to do. ``docs/refusals.md`` is made from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from string import Template
 
-from app.domain.verdict import Refusal, Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class RefusalText:
-    """``message`` and ``suggestions`` are templates over the facts of the case (``$name``); the likeliest fix comes first."""
-
-    message: str
-    suggestions: tuple[str, ...]
-
+from app.domain.risk.refusals import RISK_REFUSALS
+from app.domain.verdict import Refusal, RefusalText, Verdict
 
 _SIDE_FIX = 'put the side in the alert as a plain word: "side": "BUY" (or "SELL"), one alert per direction'
 _PLACEHOLDER_FIX = "TradingView replaces only its own placeholders, such as {{ticker}} or {{close}}: no arithmetic, no conditions"
@@ -202,6 +193,7 @@ GATEWAY_REFUSALS: Mapping[str, RefusalText] = {
 REFUSALS: Mapping[str, RefusalText] = {
     **ALERT_REFUSALS,
     **PLANNING_REFUSALS,
+    **RISK_REFUSALS,
     **HEDGE_REFUSALS,
     **ENTRY_REFUSALS,
     **GATEWAY_REFUSALS,
@@ -219,7 +211,8 @@ def refuse(code: str, guard: str = "", **facts: object) -> Refusal:
     """The refusal of that code with the facts of this case. Raises KeyError for a code or fact the table does not know."""
     text = REFUSALS[code]
     message = Template(text.message).substitute(facts)
-    return Refusal(code, message, guard, tuple(Template(line).safe_substitute(facts) for line in text.suggestions))
+    suggestions = tuple(Template(line).safe_substitute(facts) for line in text.suggestions)
+    return Refusal(code, message, guard, suggestions, text.reason or message)
 
 
 def fail(guard: str, code: str, **facts: object) -> Verdict:
@@ -229,7 +222,8 @@ def fail(guard: str, code: str, **facts: object) -> Verdict:
 
 def refusal_of(verdict: Verdict) -> Refusal:
     """What a failed guard tells the sender."""
-    return Refusal(verdict.code, verdict.reason, verdict.guard, REFUSALS[verdict.code].suggestions)
+    text = REFUSALS[verdict.code]
+    return Refusal(verdict.code, verdict.reason, verdict.guard, text.suggestions, text.reason or verdict.reason)
 
 
 def ended_unfilled(reason: str) -> Refusal:
@@ -238,4 +232,4 @@ def ended_unfilled(reason: str) -> Refusal:
         return refuse(reason)
     message = _ENDED_UNFILLED.get(reason, f"the trade ended before its entry filled: {reason}")
     text = REFUSALS.get(reason, ENTRY_REFUSALS["not_filled"])
-    return Refusal(reason, message, "", text.suggestions)
+    return Refusal(reason, message, "", text.suggestions, message)

@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from app.domain.risk.funding import FundingRules
 from app.domain.risk.rules import RiskRules
 from app.domain.rule_types import Fraction, Positive
 from app.domain.rule_types import Rules as _Rules
@@ -124,12 +125,6 @@ class FreshnessRules(_Rules):
     alert_ms: Annotated[int, Field(gt=0)] = 10_000
     alert_bars: Annotated[int, Field(ge=0)] = 2
     bar_grace_ms: Annotated[int, Field(ge=0, le=30_000)] = 2_000  # a closed bar may arrive so long after its end
-
-
-class FundingRules(_Rules):
-    """Per 8 hours. A literal reading of the user's rule: either side skips above the limit."""
-
-    skip_above: Fraction = Decimal("0.0006")
 
 
 class TradingMode(StrEnum):

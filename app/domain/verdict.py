@@ -15,9 +15,22 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why an alert makes no trade. ``code`` is one of ``REFUSALS``."""
+    """Why an alert makes no trade. ``code`` is one of ``REFUSALS``; ``reason`` the message without the facts of the case."""
 
     code: str
     message: str
     guard: str = ""
     suggestions: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalText:
+    """``message`` and ``suggestions`` are templates over the facts of the case (``$name``); the likeliest fix comes first.
+
+    ``reason`` says the same without the facts; empty: the message does.
+    """
+
+    message: str
+    suggestions: tuple[str, ...]
+    reason: str = ""

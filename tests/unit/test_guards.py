@@ -121,7 +121,7 @@ def test_funding_is_compared_per_eight_hours(rate: str, interval_h: int, passed:
     view = market().symbols["BTCUSDT"]
     assert view.mark
     view = replace(view, mark=replace(view.mark, funding_rate=D(rate)), funding_interval_h=interval_h)
-    assert guards.funding("BTCUSDT", view, NOW_MS, RULES.freshness, RULES.funding).passed is passed
+    assert guards.funding("BTCUSDT", Side.BUY, view, NOW_MS, RULES.freshness, RULES.funding).passed is passed
 
 
 @pytest.mark.parametrize(("price", "passed"), [("85255", True), ("85256", False), ("84745", True), ("84744", False)])

@@ -22,9 +22,12 @@ BLOCK = replace(LONG, ob_bottom=D(84_720), ob_top=D(84_900))
 NO_HEDGE = TradingRules(hedge=HedgeRules(symbols=()))
 ALERT_GUARDS = ["action", "symbol", "alert_age", "bar_time", "live_trade"]
 DESK_GUARDS = ["trading_state", "arming", "ownership", "equity"]
-MARKET_GUARDS = ["quote", "mark", "bars", "indicators", "commission", "funding", "price_match"]
-TRADE_GUARDS = ["stop", "price_through_stop", "liquidation", "fees", "filters", "hedge", "margin", "worst_case"]
-EARLY_GUARDS = [*ALERT_GUARDS, *DESK_GUARDS, *MARKET_GUARDS]
+RISK_GUARDS = ["day_breaker", "rolling_24h", "side_breaker", "equity_stop", "event"]
+MARKET_GUARDS = ["quote", "mark", "bars", "indicators", "commission", "funding", "volatility", "price_match"]
+LEVEL_GUARDS = ["stop", "price_through_stop", "price_ran", "slippage", "liquidation", "fees"]
+SIZE_GUARDS = ["risk", "filters", "hedge", "margin", "worst_case", "var", "net_exposure"]
+TRADE_GUARDS = [*LEVEL_GUARDS, *SIZE_GUARDS]
+EARLY_GUARDS = [*ALERT_GUARDS, *DESK_GUARDS, *RISK_GUARDS, *MARKET_GUARDS]
 
 
 def outcome(

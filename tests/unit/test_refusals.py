@@ -14,6 +14,7 @@ from app.domain.refusals import (
     HEDGE_REFUSALS,
     PLANNING_REFUSALS,
     REFUSALS,
+    RISK_REFUSALS,
     RefusalText,
     ended_unfilled,
     refuse,
@@ -26,6 +27,7 @@ GROUPS = (
     ("The alert's body", "Answered at once, before anything is stored.", ALERT_REFUSALS),
     ("The request", "Answered by the gateway.", GATEWAY_REFUSALS),
     ("The trade", "The alert was understood, stored, and makes no trade.", PLANNING_REFUSALS),
+    ("Risk", "The trade is skipped: the reply's `reason` is the part before the colon.", RISK_REFUSALS),
     ("The entry", "A trade was planned, and nothing was bought or sold.", ENTRY_REFUSALS),
     ("Hedge legs", "The trade is made without that leg, and the reply says so.", HEDGE_REFUSALS),
 )
@@ -80,7 +82,7 @@ def sources(folder: str) -> str:
 def test_every_code_of_the_rules_is_used_and_every_used_one_is_in_the_table() -> None:
     used = set(re.findall(r'(?:refuse\(|fail\(\s*(?:"[\w ]+"|_guard\(\w+\)),\s*)"(\w+)"', sources("domain")))
     assert used <= REFUSALS.keys()
-    assert used == ALERT_REFUSALS.keys() | PLANNING_REFUSALS.keys() | HEDGE_REFUSALS.keys()
+    assert used == ALERT_REFUSALS.keys() | PLANNING_REFUSALS.keys() | RISK_REFUSALS.keys() | HEDGE_REFUSALS.keys()
 
 
 def test_every_code_of_the_gateway_is_used_and_has_a_status() -> None:

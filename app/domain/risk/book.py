@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from app.domain.instrument import Side
 from app.domain.risk.breakers import Breaker, Change, RiskEvent, Trip
+from app.domain.risk.calendar import Calendar
 from app.domain.risk.days import DAY_MS, FLAT, DayBook, OpenR
 from app.domain.risk.latency import Latency
 from app.domain.risk.ramp import Record, ramp_stage
@@ -124,10 +125,16 @@ class RiskBook:
         wanted = largest if stage is None else min(largest, rules.ramp.leverages[stage])
         return min(wanted, rules.latency.leverage) if Breaker.LATENCY in self.tripped else wanted
 
-    def view(self, rules: RiskRules, leverage: int | None = None, positions: tuple[OpenPosition, ...] = ()) -> RiskView:
+    def view(
+        self,
+        rules: RiskRules,
+        leverage: int | None = None,
+        positions: tuple[OpenPosition, ...] = (),
+        calendar: Calendar | None = None,
+    ) -> RiskView:
         """For planning, after a ``tick``. ``leverage`` is the one in force on the exchange."""
         slow = Breaker.LATENCY in self.tripped
-        return RiskView(self.trips, self.worth.drawdown, self.stage(rules.ramp), leverage, slow, positions)
+        return RiskView(self.trips, self.worth.drawdown, self.stage(rules.ramp), leverage, slow, positions, calendar)
 
     def to_json(self) -> dict[str, Any]:
         stored: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")

@@ -74,8 +74,51 @@ class LatencyRules(Rules):
         return self
 
 
+class VolatilityRules(Rules):
+    """Of the last hour's 1-minute returns over their own median of 24 hours, and ATR14 over the price.
+
+    Crypto's hours differ by a factor of two within an ordinary day; three times the usual is an event nobody had in a calendar.
+    An ATR of 1 % in one bar is some ten times what three minutes usually make of BTC: stops slip there, whatever is usual now.
+    """
+
+    halve_above: Positive = Decimal(2)
+    skip_above: Positive = Decimal(3)
+    max_atr: Annotated[Decimal, Field(gt=0, le=1)] = Decimal("0.01")  # of the price, in a bar of the trading timeframe
+    max_age_s: Annotated[int, Field(gt=0)] = 180  # a reading older than that is none
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.halve_above > self.skip_above:
+            raise ValueError("halve_above must not be over skip_above: it would never be reached")
+        return self
+
+
+class EventRules(Rules):
+    """``calendar`` names an ICS or CSV file of high-impact events. A trade lives half an hour: it must be over before one."""
+
+    calendar: str = ""
+    before_min: Annotated[int, Field(ge=0, le=1440)] = 30
+    after_min: Annotated[int, Field(ge=0, le=1440)] = 15
+
+
+class ExposureRules(Rules):
+    """Of the whole book, hedges and everything else that is open included, over equity.
+
+    Value at risk knows no stops. What 0.75 % of risk buys behind the nearest usual stop has 1.6 % at risk in half an hour of an
+    ordinary market, hedged half of it: 2 % leaves these alone, and cuts what volatility or other positions make more of.
+    """
+
+    max_var: Annotated[Decimal, Field(gt=0, le=1)] = Decimal("0.02")  # value at risk
+    var_level: Annotated[Decimal, Field(gt=Decimal("0.5"), lt=1)] = Decimal("0.95")
+    var_horizon_min: Annotated[int, Field(ge=1, le=10_080)] = 30  # as long as a trade is held
+    max_net: Positive = Decimal(5)  # BTC-equivalent of all positions, longs less shorts
+
+
 class RiskRules(Rules):
     breakers: BreakerRules = BreakerRules()
     throttle: ThrottleRules = ThrottleRules()
     ramp: RampRules = RampRules()
     latency: LatencyRules = LatencyRules()
+    volatility: VolatilityRules = VolatilityRules()
+    events: EventRules = EventRules()
+    exposure: ExposureRules = ExposureRules()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from app.domain.risk.breakers import Breaker, Trip
+from app.domain.risk.calendar import Calendar
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,11 @@ class RiskView:
     leverage: int | None = None  # in force on the exchange; None: the setting's
     slow: bool = False  # the latency guard has tripped
     positions: tuple[OpenPosition, ...] = ()  # all that is open now, whoever opened it
+    calendar: Calendar | None = None  # of high-impact events; None: none is configured
 
     def trip(self, *breakers: Breaker) -> Trip | None:
         """The first of these that is tripped."""
         return next((trip for trip in self.trips if trip.breaker in breakers), None)
+
+
+CALM = RiskView()
