@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from app.domain.orders import Fill, OrderKind, OrderState, OrderStatus
 from app.domain.plan import OrderName, Purpose
+from app.domain.risk.funding import funding_gate
 from app.domain.trade.messages import (
     Ask,
     BarClosed,
@@ -14,6 +15,7 @@ from app.domain.trade.messages import (
     ExitRequested,
     Failure,
     Filled,
+    FundingSeen,
     OrderFailed,
     OrderKnown,
     OrderMissing,
@@ -24,7 +26,7 @@ from app.domain.trade.messages import (
     Swept,
 )
 from app.domain.trade.recovery import order_from_state
-from app.domain.trade.state import REPAIR_EVERY_S, ZERO, OrderRecord, Work, record_of
+from app.domain.trade.state import HOLD_SHORTENED, REPAIR_EVERY_S, ZERO, OrderRecord, Work, record_of
 
 MISSING_BEFORE_BELIEVED = 3  # the algo service may answer "no such order" for a while after taking one
 ABSENCE_SURE_S = 5.0  # within its receive window and some lag an order may still arrive
@@ -47,6 +49,8 @@ def absorb(work: Work, event: Event) -> None:
             work.trade.quotes[quote.symbol] = (quote, work.now.monotonic)
         case BarClosed():
             pass  # trailing reads it from the event itself
+        case FundingSeen(rate_8h):
+            _funding_seen(work, rate_8h)
         case ExitRequested(reason):
             work.exit(reason)
         case StopBuying():
@@ -55,6 +59,14 @@ def absorb(work: Work, event: Event) -> None:
             _position_differs(work, symbol, quantity)
         case Swept(leftovers, positions):
             _swept(work, leftovers, positions)
+
+
+def _funding_seen(work: Work, rate_8h: Decimal) -> None:
+    """A short at high funding is held for less long, from here to its end: the word survives a restart."""
+    plan = work.trade.plan
+    gate = funding_gate(plan.side, rate_8h, plan.rules.funding)
+    if gate.hold_min is not None and plan.is_managed:
+        work.say_once(HOLD_SHORTENED, funding_8h=rate_8h, minutes=gate.hold_min)
 
 
 def _order_known(work: Work, client_id: str, event: OrderKnown) -> None:

@@ -89,6 +89,13 @@ class BarClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class FundingSeen:
+    """The main symbol's funding rate, per 8 hours."""
+
+    rate_8h: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Only time has passed."""
 
@@ -132,6 +139,7 @@ Event = (
     | Filled
     | QuoteSeen
     | BarClosed
+    | FundingSeen
     | Tick
     | ExitRequested
     | StopBuying

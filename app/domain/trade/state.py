@@ -15,6 +15,7 @@ from app.domain.trade.messages import Ask, Cancel, Command, Failure, Instant, Pl
 
 ZERO = Decimal(0)
 REPAIR_EVERY_S = 1.0
+HOLD_SHORTENED = "hold_shortened"  # said once of a short at high funding
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,13 @@ class Trade:
     @property
     def hedges(self) -> tuple[Leg, ...]:
         return self.legs[1:]
+
+    @property
+    def hold_min(self) -> int:
+        """Minutes from the first fill after which everything is closed."""
+        rules = self.plan.rules
+        by_funding = rules.funding.short_hold_min if HOLD_SHORTENED in self.said else rules.exits.max_hold_min
+        return min(rules.exits.max_hold_min, by_funding, self.plan.max_hold_min or by_funding)
 
     @property
     def exiting(self) -> bool:

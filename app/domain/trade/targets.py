@@ -64,11 +64,12 @@ def _time_limit(work: Work) -> None:
     trade, rules = work.trade, work.trade.plan.rules.exits
     if trade.first_fill_ms is None:
         trade.first_fill_ms = work.now.exchange_ms
-    ends_ms = trade.first_fill_ms + rules.max_hold_min * MINUTE_MS
+    ends_ms = trade.first_fill_ms + trade.hold_min * MINUTE_MS
     if work.now.exchange_ms < ends_ms:
         work.wake(work.now.monotonic + (ends_ms - work.now.exchange_ms) / 1000)
         return
-    if rules.hold_past_second_target and _price_past_last_target(work):
+    is_shortened = trade.hold_min < rules.max_hold_min
+    if rules.hold_past_second_target and not is_shortened and _price_past_last_target(work):
         return
     work.exit("time_limit")
 
