@@ -14,6 +14,7 @@ class StopSource(StrEnum):
 
     ORDER_BLOCK = "order_block"
     ALERT = "alert"
+    STRUCTURE = "structure"  # a block the server itself sees
     ATR = "atr"
 
 
@@ -56,7 +57,7 @@ def block_stop(position: Side, block: OrderBlock, atr: Decimal, rules: StopRules
     return block.far_edge(position) - position.sign * multiple * atr
 
 
-def alert_stop_is_believable(position: Side, stop: Decimal, p0: Decimal, rules: StopRules) -> bool:
+def is_believable(position: Side, stop: Decimal, p0: Decimal, rules: StopRules) -> bool:
     """On the losing side of P0, and neither too near nor too far."""
     distance = abs(p0 - stop) / p0
     return on_losing_side(position, stop, p0) and rules.alert_min_distance <= distance <= rules.alert_max_distance
@@ -80,14 +81,23 @@ def choose_stop(
     alert_stop: Decimal | None,
     instrument: Instrument,
     rules: StopRules,
+    own_block: OrderBlock | None = None,
 ) -> ChosenStop | None:
-    """The first level that can be believed: order block, the alert's own stop, ATR. None when not even that one is a price."""
+    """The first level that can be believed: the alert's order block, its own stop, the server's own block, ATR.
+
+    None when not even the last is a price. Of the server's block no more is believed than of the alert's stop: neither one so
+    near that fees eat the trade, nor one so far that it has nothing to do with it.
+    """
     if block is not None:
         stop = instrument.stop_price(position, block_stop(position, block, atr, rules))
         if on_losing_side(position, stop, p0):
             return ChosenStop(stop, StopSource.ORDER_BLOCK)
-    if alert_stop is not None and alert_stop_is_believable(position, alert_stop, p0, rules):
+    if alert_stop is not None and is_believable(position, alert_stop, p0, rules):
         return ChosenStop(instrument.stop_price(position, alert_stop), StopSource.ALERT)
+    if own_block is not None:
+        stop = instrument.stop_price(position, block_stop(position, own_block, atr, rules))
+        if is_believable(position, stop, p0, rules):
+            return ChosenStop(stop, StopSource.STRUCTURE)
     stop = instrument.stop_price(position, atr_stop(position, p0, atr, fees, rules))
     return ChosenStop(stop, StopSource.ATR) if on_losing_side(position, stop, p0) else None
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from app.domain import guards
+from app.domain.bracket import is_believable
 from app.domain.hedge import capped_notionals, hedge_quantity, hedge_stop, quantity_ratio
 from app.domain.instrument import Side
 from app.domain.limits import UnitCosts
@@ -14,6 +15,7 @@ from app.domain.orders import CommissionRates
 from app.domain.plan import HedgePlan
 from app.domain.refusals import fail
 from app.domain.rules import HedgeRules, TradingRules
+from app.domain.structure import hedge_edge
 from app.domain.verdict import Verdict
 from app.domain.views import DeskView, MarketView, SymbolView
 
@@ -62,7 +64,8 @@ def hedge_legs(side: Side, p0: Decimal, market: MarketView, desk: DeskView, rule
         else:
             verdicts[symbol] = replace(outcome, guard=_guard(symbol))
     notionals = capped_notionals(p0, {symbol: leg.beta for symbol, leg in ready.items()}, hedge.factor, hedge.cap)
-    legs = {symbol: _leg(side.opposite, p0, notionals.legs[symbol], leg, rules) for symbol, leg in ready.items()}
+    now = market.now_ms
+    legs = {symbol: _leg(side.opposite, p0, notionals.legs[symbol], leg, now, rules) for symbol, leg in ready.items()}
     for symbol, leg in legs.items():
         reason = f"{leg.plan.ratio:.6g} per unit, cap left {notionals.scale:.1%}"
         verdicts[symbol] = Verdict(_guard(symbol), passed=True, reason=reason)
@@ -137,7 +140,18 @@ def beta_range(reading: BetaReading, rules: HedgeRules) -> Verdict:
     return guards.ok("beta_range", f"{value:.3f}")
 
 
-def _leg(side: Side, p0: Decimal, notional: Decimal, ready: _Ready, rules: TradingRules) -> Leg:
+def _stop(side: Side, reference: Decimal, ready: _Ready, now_ms: int, rules: TradingRules) -> Decimal:
+    """Beyond the coin's own block where it has one and the stop can be believed, else beyond the price."""
+    instrument, multiple = ready.view.instrument, rules.hedge.stop_atr
+    edge = hedge_edge(side, ready.view.structure, now_ms, rules)
+    if edge is not None:
+        stop = hedge_stop(side, edge, ready.atr, multiple, instrument)
+        if is_believable(side, stop, reference, rules.stop):
+            return stop
+    return hedge_stop(side, reference, ready.atr, multiple, instrument)
+
+
+def _leg(side: Side, p0: Decimal, notional: Decimal, ready: _Ready, now_ms: int, rules: TradingRules) -> Leg:
     """``notional`` is USDT per unit of the main leg."""
     instrument, reference = ready.view.instrument, ready.quote.opposite(side)
     worst = instrument.passive_price(side, reference * (1 + side.sign * rules.entry.slippage_cap))
@@ -149,7 +163,7 @@ def _leg(side: Side, p0: Decimal, notional: Decimal, ready: _Ready, rules: Tradi
         ratio=quantity_ratio(notional, p0, p0, reference),
         max_quantity=Decimal(0),
         reference_price=reference,
-        stop=hedge_stop(side, reference, ready.atr, rules.hedge.stop_atr, instrument),
+        stop=_stop(side, reference, ready, now_ms, rules),
         worst_price=worst,
     )
     unit = UnitCosts.of_leg(worst, reference, plan.stop, ready.commission.taker).times(plan.ratio)

@@ -6,12 +6,13 @@ from decimal import Decimal
 from app.domain import guards
 from app.domain.bracket import ChosenStop, OrderBlock, StopSource, choose_stop
 from app.domain.instrument import Instrument, Side
-from app.domain.market import BarIndicators, MarkPrice, Quote
+from app.domain.market import BarIndicators, FlowReading, MarkPrice, Quote, StructureReading
 from app.domain.numbers import to_decimal
 from app.domain.orders import CommissionRates
 from app.domain.rules import EntryStyle, TradingRules
 from app.domain.signal import Alert
 from app.domain.sizing import fee_in_r
+from app.domain.structure import tapped_block
 from app.domain.views import AccountView, SymbolView
 
 
@@ -30,6 +31,8 @@ class Facts:
     equity: Decimal
     available: Decimal
     now_ms: int
+    flow: FlowReading | None = None
+    structure: StructureReading | None = None
     funding_interval_h: int = 8
 
     @property
@@ -57,6 +60,8 @@ class Facts:
             equity=account.equity,
             available=available if available is not None and available.is_finite() else Decimal(0),
             now_ms=now_ms,
+            flow=view.flow,
+            structure=view.structure,
             funding_interval_h=view.funding_interval_h,
         )
 
@@ -101,13 +106,23 @@ def order_block(alert: Alert, shift: Decimal) -> OrderBlock | None:
     return OrderBlock(bottom, top) if 0 < bottom <= top else None
 
 
+def own_block(facts: Facts, rules: TradingRules) -> OrderBlock | None:
+    """The block the server itself sees; None while it is not asked for, not there, or no two prices the right way round."""
+    block = tapped_block(facts.side, facts.structure, facts.now_ms, rules) if rules.structure.own_block else None
+    if block is None:
+        return None
+    bottom, top = to_decimal(block.bottom), to_decimal(block.top)
+    return OrderBlock(bottom, top) if bottom is not None and top is not None and 0 < bottom <= top else None
+
+
 def plan_levels(alert: Alert, facts: Facts, rules: TradingRules) -> Levels | None:
     """None when no stop can be set on the losing side of the price."""
     side, p0, shift = facts.side, facts.p0, level_shift(alert, facts)
     block = order_block(alert, shift)
     alert_stop = None if alert.sl is None else alert.sl + shift
     fees = max(sum(fee_rates(facts, rules), Decimal(0)), Decimal(0))
-    stop = choose_stop(side, p0, facts.atr, fees, block, alert_stop, facts.instrument, rules.stop)
+    own = own_block(facts, rules)
+    stop = choose_stop(side, p0, facts.atr, fees, block, alert_stop, facts.instrument, rules.stop, own)
     if stop is None:
         return None
     return Levels(stop.price, stop.source, _worst_price(facts, stop.price, rules), _maker_price(facts, stop, block))

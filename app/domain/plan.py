@@ -108,7 +108,7 @@ class Plan:
     side: Side
     p0: Decimal  # best opposite quote when the alert was taken
     stop: Decimal
-    stop_source: str  # order_block | alert | atr
+    stop_source: str  # order_block | alert | structure | atr
     backstop: Decimal
     maker_price: Decimal
     worst_price: Decimal  # P0 ± 0.25 R: nothing is bought beyond
@@ -125,6 +125,7 @@ class Plan:
     created_ms: int
     rules: TradingRules
     warnings: tuple[str, ...] = ()
+    hurried: bool = False  # strong flow our way when planned: no post-only order first
     max_hold_min: int | None = None  # shorter than the rules' own, for a short at high funding
     owner: Owner = Owner.MANAGED
 

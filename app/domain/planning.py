@@ -2,16 +2,16 @@
 
 The alert: action, symbol, alert_age, bar_time, live_trade. The desk: trading_state, arming, ownership, equity. Risk: day_breaker,
 rolling_24h, side_breaker, equity_stop, event. The market: quote, mark, bars, indicators, commission, funding, volatility,
-price_match, and in ``triple_alpha`` correlation, turnover. The trade: stop, price_through_stop, price_ran, slippage, liquidation,
-fees, risk, filters, hedge, margin, worst_case, var, net_exposure. All guards of the first four groups speak; the first that
-failed is the refusal. ``docs/guards.md`` says what each does.
+price_match, discount, and in ``triple_alpha`` correlation, turnover. The trade: stop, flow, price_through_stop, price_ran,
+slippage, liquidation, fees, risk, filters, hedge, margin, worst_case, var, net_exposure. All guards of the first four groups
+speak; the first that failed is the refusal. ``docs/guards.md`` says what each does.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from app.domain import guards, limits
+from app.domain import flow, guards, limits, structure
 from app.domain.bracket import backstop_price
 from app.domain.hedge_legs import Legs, hedge_legs
 from app.domain.instrument import Side
@@ -131,7 +131,8 @@ def _market_guards(alert: Alert, symbol: str, view: SymbolView | None, now_ms: i
     )
     if view.quote is None or not quote.passed:
         return verdicts
-    return (*verdicts, guards.price_match(alert, comparable_prices(alert, view.quote, view.bars), rules.stop))
+    price_match = guards.price_match(alert, comparable_prices(alert, view.quote, view.bars), rules.stop)
+    return (*verdicts, price_match, structure.discount(alert.side, view.quote, view.range, now_ms, rules))
 
 
 def _first_failed(verdicts: Iterable[Verdict]) -> Verdict | None:
@@ -184,6 +185,7 @@ class _Planner:
     def _level_guards(self, levels: Levels) -> Iterable[Verdict]:
         facts, rules = self._facts, self._rules
         yield guards.ok("stop", f"{levels.stop} from {levels.source}")
+        yield flow.verdict(facts.side, facts.flow, facts.now_ms, rules.flow)
         yield guards.price_through_stop(facts.side, facts.quote, levels.stop)
         yield limits.price_ran(levels.worst, rules.entry)
         yield limits.slippage(facts.quote, rules.entry)
@@ -230,6 +232,7 @@ class _Planner:
             taker_fee=facts.commission.taker,
             leverage=self._leverage,
             created_ms=facts.now_ms,
+            hurried=flow.pushes(facts.side, facts.flow, facts.now_ms, rules.flow),
             rules=rules,
             warnings=self._plan_warnings(fee_r),
             max_hold_min=funding_gate(facts.side, funding, rules.funding).hold_min,

@@ -91,6 +91,13 @@ PLANNING_REFUSALS: Mapping[str, RefusalText] = {
     "funding_too_high": RefusalText(
         "$symbol: $detail", ("wait for funding to fall", "or change the setting rules.funding.skip_above")
     ),
+    "not_in_discount": RefusalText(
+        "$symbol: $side at $price is not in the $half half of the $minutes min range, whose middle is $middle",
+        (
+            "nothing to do: longs are taken in the lower half, shorts in the upper",
+            "or change the setting rules.structure.discount",
+        ),
+    ),
     "price_mismatch": RefusalText(
         "the alert's price $price and the perpetual's $last are $apart % apart, more than $limit %",
         ("use the perpetual's chart (.P)", "check that price is the chart's {{close}}"),

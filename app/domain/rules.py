@@ -8,10 +8,12 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from app.domain.flow import FlowRules
 from app.domain.risk.funding import FundingRules
 from app.domain.risk.rules import RiskRules
 from app.domain.rule_types import Fraction, Positive
 from app.domain.rule_types import Rules as _Rules
+from app.domain.structure_rules import StructureRules
 
 _SYMBOL = re.compile(r"[A-Z0-9]{5,20}")
 
@@ -158,6 +160,8 @@ class TradingRules(_Rules):
     funding: FundingRules = FundingRules()
     risk: RiskRules = RiskRules()
     triple: TripleRules = TripleRules()
+    flow: FlowRules = FlowRules()
+    structure: StructureRules = StructureRules()
 
     @model_validator(mode="after")
     def _can_be_traded(self) -> Self:

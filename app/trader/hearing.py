@@ -6,9 +6,10 @@ import structlog
 
 from app.bus.port import BusUnavailable, MarketBus
 from app.clock import Clock, ExchangeClock
-from app.domain.market import BarIndicators, MarketMessage, MarkPrice, Quote
+from app.domain.market import BarIndicators, FlowReading, MarketMessage, MarkPrice, Quote, StructureReading
 from app.domain.orders import AccountUpdate, ExchangeEvent, Fill, OrderState, StreamDown, StreamUp
-from app.domain.trade.messages import BarClosed, QuoteSeen
+from app.domain.trade.messages import BarClosed, Event, FlowSeen, QuoteSeen, StructureSeen
+from app.domain.trade.state import Window
 from app.exchange.port import Exchange
 from app.trader.account_state import AccountState
 from app.trader.desk import Desk
@@ -91,8 +92,16 @@ class Hearing:
             if live := self._desk.owner_of(message.symbol):
                 self._desk.tell(live.trade_id, QuoteSeen(message))
         elif isinstance(message, BarIndicators) and message.interval_ms == self._timeframe_ms:
-            for live in list(self._desk.trades.values()):
-                if live.trade.plan.symbol == message.symbol:
-                    self._desk.tell(live.trade_id, BarClosed(message))
+            self._tell_trades_of(message.symbol, BarClosed(message))
+        elif isinstance(message, StructureReading) and message.interval_ms == self._timeframe_ms:
+            self._tell_trades_of(message.symbol, StructureSeen(message))
+        elif isinstance(message, FlowReading):
+            if (live := self._desk.owner_of(message.symbol)) and live.trade.main.window is Window.MAKER:
+                self._tell_trades_of(message.symbol, FlowSeen(message))
         elif isinstance(message, MarkPrice):
             self._account.mark(message)
+
+    def _tell_trades_of(self, symbol: str, event: Event) -> None:
+        for live in list(self._desk.trades.values()):
+            if live.trade.plan.symbol == symbol:
+                self._desk.tell(live.trade_id, event)

@@ -14,6 +14,7 @@ from app.domain.plan import Plan
 from app.domain.planning import ClosesOpposite, PlanIds, Planned, Refused, plan_trade
 from app.domain.refusals import refuse
 from app.domain.signal import Alert
+from app.domain.structure import RANGE_MS
 from app.domain.trade import new_trade
 from app.domain.trade.messages import ExitRequested
 from app.domain.trade.state import Window
@@ -161,6 +162,10 @@ class Intake:
                     bars=self._market.indicators.get((symbol, rules.timeframe_ms)),
                     commission=self._commissions.get(symbol),
                     beta=self._market.betas.get(symbol),
+                    flow=self._market.flows.get(symbol),
+                    regime=self._market.regimes.get(symbol),
+                    structure=self._market.structures.get((symbol, rules.timeframe_ms)),
+                    range=self._market.structures.get((symbol, max(RANGE_MS, rules.timeframe_ms))),
                     quarter=self._market.quarters.get(symbol),
                 )
                 for symbol in rules.symbols

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from app.domain.bracket import (
     OrderBlock,
     StopSource,
-    alert_stop_is_believable,
     atr_stop,
     backstop_price,
     block_stop,
     break_even,
     choose_stop,
+    is_believable,
     on_losing_side,
     split_quantity,
     target_prices,
@@ -126,10 +126,10 @@ def test_which_levels_are_believed() -> None:
 
 def test_the_bounds_of_a_believable_stop() -> None:
     p0 = D(100_000)
-    assert alert_stop_is_believable(LONG, D(99_900), p0, RULES)
-    assert alert_stop_is_believable(SHORT, D(103_000), p0, RULES)
-    assert not alert_stop_is_believable(LONG, D("99900.1"), p0, RULES)
-    assert not alert_stop_is_believable(SHORT, D("103000.1"), p0, RULES)
+    assert is_believable(LONG, D(99_900), p0, RULES)
+    assert is_believable(SHORT, D(103_000), p0, RULES)
+    assert not is_believable(LONG, D("99900.1"), p0, RULES)
+    assert not is_believable(SHORT, D("103000.1"), p0, RULES)
 
 
 def test_no_stop_where_no_price_is_left() -> None:

@@ -1,4 +1,5 @@
 """Entering a leg: post-only for at most ``maker_wait_ms``, then IOC for the rest, never beyond the worst price (rules 4.2).
+Strong flow our way shortens the main leg's wait, and nothing else.
 
 Main leg and hedges share it; they differ in their goal and their prices.
 """
@@ -80,7 +81,8 @@ def _start(work: Work, leg: Leg) -> None:
         leg.window = Window.CLOSED
         return
     plan = work.trade.plan
-    if leg.index == 0 and (plan.rules.entry.style is EntryStyle.IOC or not plan.is_managed):
+    at_once = plan.rules.entry.style is EntryStyle.IOC or work.trade.hurried or not plan.is_managed
+    if leg.index == 0 and at_once:
         _await_quote(work, leg)
         return
     price = _maker_price(work, leg)
@@ -118,7 +120,8 @@ def _drive_maker(work: Work, leg: Leg) -> None:
     record = work.trade.records(leg, Purpose.MAKER)[-1]
     rules = work.trade.plan.rules.entry
     started = leg.maker_since if leg.maker_since is not None else work.now.monotonic
-    time_is_up = work.due(started + rules.maker_wait_ms / 1000)
+    hurried = leg.index == 0 and work.trade.hurried
+    time_is_up = work.due(started + rules.maker_wait_ms / 1000) or hurried
     if record.failure is Failure.POST_ONLY:
         leg.requotes += 1
         price = None if leg.requotes > 1 or time_is_up else _maker_price(work, leg)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
+from app.domain.flow import pushes
+from app.domain.market import FlowReading
 from app.domain.orders import Fill, OrderKind, OrderState, OrderStatus
 from app.domain.plan import OrderName, Purpose
 from app.domain.risk.funding import funding_gate
@@ -15,6 +17,7 @@ from app.domain.trade.messages import (
     ExitRequested,
     Failure,
     Filled,
+    FlowSeen,
     FundingSeen,
     OrderFailed,
     OrderKnown,
@@ -23,6 +26,7 @@ from app.domain.trade.messages import (
     PositionDiffers,
     QuoteSeen,
     StopBuying,
+    StructureSeen,
     Swept,
 )
 from app.domain.trade.recovery import order_from_state
@@ -47,8 +51,10 @@ def absorb(work: Work, event: Event) -> None:
             _filled(work, fill)
         case QuoteSeen(quote):
             work.trade.quotes[quote.symbol] = (quote, work.now.monotonic)
-        case BarClosed():
-            pass  # trailing reads it from the event itself
+        case BarClosed() | StructureSeen():
+            pass  # trailing and the structure's exit read it from the event itself
+        case FlowSeen(flow):
+            _flow_seen(work, flow)
         case FundingSeen(rate_8h):
             _funding_seen(work, rate_8h)
         case ExitRequested(reason):
@@ -59,6 +65,14 @@ def absorb(work: Work, event: Event) -> None:
             _position_differs(work, symbol, quantity)
         case Swept(leftovers, positions):
             _swept(work, leftovers, positions)
+
+
+def _flow_seen(work: Work, flow: FlowReading) -> None:
+    """Strong flow our way once is enough: the maker order's wait is over."""
+    trade = work.trade
+    if not trade.hurried and pushes(trade.plan.side, flow, work.now.exchange_ms, trade.plan.rules.flow):
+        trade.hurried = True
+        work.say("entry_hurried", delta_1m=flow.delta_1m, typical_1m=flow.typical_1m)
 
 
 def _funding_seen(work: Work, rate_8h: Decimal) -> None:

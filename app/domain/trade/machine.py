@@ -13,10 +13,11 @@ from app.domain.trade.entry import drive_entry
 from app.domain.trade.exits import drive_closing, drive_exit, drive_natural_end
 from app.domain.trade.facts import absorb
 from app.domain.trade.hedges import drive_hedge
-from app.domain.trade.messages import ArmCountdown, BarClosed, Command, Event, Instant, Place
+from app.domain.trade.messages import ArmCountdown, BarClosed, Command, Event, Instant, Place, StructureSeen
 from app.domain.trade.protection import drive_protection
 from app.domain.trade.questions import drive_questions
 from app.domain.trade.state import Trade, Work
+from app.domain.trade.structure_exit import drive_structure_exit
 from app.domain.trade.targets import drive_management, drive_targets
 
 
@@ -40,6 +41,8 @@ def _drive(work: Work, event: Event) -> None:
     trade = work.trade
     drive_entry(work, trade.main)
     drive_management(work, event.indicators if isinstance(event, BarClosed) else None)
+    if isinstance(event, StructureSeen):
+        drive_structure_exit(work, event)
     drive_natural_end(work)
     for leg in trade.legs:
         drive_protection(work, leg)

@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from app.domain.market import BarIndicators, Quote
+from app.domain.market import BarIndicators, FlowReading, Quote, StructureReading
 from app.domain.orders import Fill, Order, OrderKind, OrderState
 
 
@@ -89,6 +89,20 @@ class BarClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowSeen:
+    """The main symbol's newest volume delta; of use while its post-only entry rests."""
+
+    flow: FlowReading
+
+
+@dataclass(frozen=True, slots=True)
+class StructureSeen:
+    """Market structure after the main symbol's newest closed bar."""
+
+    structure: StructureReading
+
+
+@dataclass(frozen=True, slots=True)
 class FundingSeen:
     """The main symbol's funding rate, per 8 hours."""
 
@@ -139,6 +153,8 @@ Event = (
     | Filled
     | QuoteSeen
     | BarClosed
+    | FlowSeen
+    | StructureSeen
     | FundingSeen
     | Tick
     | ExitRequested

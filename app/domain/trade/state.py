@@ -117,6 +117,7 @@ class Trade:
     trailed_bar_ms: int = 0
     countdown_at: float | None = None  # monotonic; when the exchange's countdown was last set, None while it is off
     buying_stopped: bool = False
+    hurried: bool = False  # strong flow our way: the post-only entry is not waited for
     entry_code: str = ""  # why the main entry was cut short or came to nothing
     exit_reason: str = ""
     finish_from: float = 0.0  # monotonic; until then something sent may still be on its way and arrive
@@ -216,7 +217,7 @@ def new_trade(plan: Plan) -> Trade:
     """A trade about to enter."""
     main = Leg(0, plan.instrument, plan.side, goal=plan.quantity)
     hedges = tuple(Leg(i, hedge.instrument, hedge.side) for i, hedge in enumerate(plan.hedges, start=1))
-    return Trade(plan, (main, *hedges), stop=plan.stop)
+    return Trade(plan, (main, *hedges), stop=plan.stop, hurried=plan.hurried)
 
 
 def is_beyond(position: Side, price: Decimal, level: Decimal) -> bool:
