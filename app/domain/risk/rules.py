@@ -114,13 +114,6 @@ class ExposureRules(Rules):
     max_net: Positive = Decimal(5)  # BTC-equivalent of all positions, longs less shorts
 
 
-class FlagRules(Rules):
-    """A side is flagged, and traded on, when its last trades won less than so much of what they lost."""
-
-    trades: Annotated[int, Field(ge=1)] = 500
-    min_profit_factor: Positive = Decimal("1.2")
-
-
 class RiskRules(Rules):
     breakers: BreakerRules = BreakerRules()
     throttle: ThrottleRules = ThrottleRules()
@@ -129,4 +122,3 @@ class RiskRules(Rules):
     volatility: VolatilityRules = VolatilityRules()
     events: EventRules = EventRules()
     exposure: ExposureRules = ExposureRules()
-    flag: FlagRules = FlagRules()
