@@ -49,7 +49,8 @@ def _settings() -> Settings:
     from app.telemetry.logging import configure_logging
 
     settings = load_settings()
-    secrets = [settings.exchange.api_secret, settings.exchange.api_key, *([settings.auth.token] if settings.auth.token else [])]
+    always = (settings.exchange.api_secret, settings.exchange.api_key)
+    secrets = [*always, *(token for token in (settings.auth.token, settings.operator.token) if token is not None)]
     configure_logging(settings.log.level, json_lines=settings.log.json_lines, secrets=secrets)
     return settings
 
@@ -159,6 +160,7 @@ def gateway() -> None:
         auth_required=settings.auth.required,
         token=settings.auth.token,
         reply_within_s=settings.gateway.reply_within_s,
+        operator_token=settings.operator.token,
         max_body_bytes=settings.gateway.max_body_bytes,
         instance=settings.gateway.instance,
     )
@@ -220,7 +222,8 @@ def replay(
 
 @app.command()
 def operator(
-    command: Annotated[str, typer.Argument(help="arm, disarm, pause, resume or flatten")],
+    command: Annotated[str, typer.Argument(help="arm, disarm, pause, resume, flatten, close, reset or status")],
+    what: Annotated[str | None, typer.Argument(help="The trade to close, or the breaker to reset.")] = None,
     directory: Annotated[
         Path, typer.Option(help="The folder of the `quantcloud run` that is meant; QC_REDIS__INBOX_URL beats it.")
     ] = Path("var"),
@@ -231,7 +234,7 @@ def operator(
 
     configured = load_settings().redis.inbox_url
     inbox_url, named_by = (configured, "redis.inbox_url (QC_REDIS__INBOX_URL)") if configured else address_in(directory)
-    raise typer.Exit(asyncio.run(send_command(inbox_url, named_by, command, SystemClock())))
+    raise typer.Exit(asyncio.run(send_command(inbox_url, named_by, command, what, SystemClock())))
 
 
 @app.command()

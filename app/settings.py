@@ -81,6 +81,12 @@ class AuthSettings(_Section):
 
 
 class GatewaySettings(_Section):
+class OperatorSettings(_Section):
+    """Commands over HTTP need this token, which is not the alerts'; without it they are off."""
+
+    token: SecretStr | None = None
+
+
     """``instance`` is any word: /health says it back, and whoever started this gateway knows it by it."""
 
     host: str = "127.0.0.1"
@@ -106,6 +112,7 @@ class Settings(BaseSettings):
     redis: RedisSettings = RedisSettings()
     auth: AuthSettings = AuthSettings()
     gateway: GatewaySettings = GatewaySettings()
+    operator: OperatorSettings = OperatorSettings()
     journal: JournalSettings = JournalSettings()
     log: LogSettings = LogSettings()
     rules: TradingRules = TradingRules()

@@ -179,6 +179,25 @@ GATEWAY_REFUSALS: Mapping[str, RefusalText] = {
     ),
     "body_too_large": RefusalText("the body is larger than $limit bytes", ("send the alert's fields and nothing else",)),
     "body_incomplete": RefusalText("the body did not arrive in time", ("send it again",)),
+    "operator_unauthorized": RefusalText(
+        "the operator's token did not come with the request",
+        ("send the header Authorization: Bearer TOKEN with operator.token; the alerts' token is another",),
+    ),
+    "operator_off": RefusalText(
+        "operator.token is not set, so nothing is commanded over HTTP",
+        (
+            "set QC_OPERATOR__TOKEN where the gateway runs, at least 16 characters and not auth.token",
+            "or use quantcloud operator",
+        ),
+    ),
+    "unknown_command": RefusalText("$detail", ("see /docs, or quantcloud operator --help, for what can be asked",)),
+    "secrets_unwritable": RefusalText(
+        "the secret store cannot be written: nothing was changed",
+        ("look at the gateway's log and the setting secrets.folder, then send it again",),
+    ),
+    "trader_absent": RefusalText(
+        "the trader has given no sign for 5 s", ("look at its log; GET /health says what else is down",)
+    ),
     "inbox_unavailable": RefusalText(
         "the alert could not be stored and was not taken",
         ("TradingView sends it again by itself; from elsewhere, send it again",),
@@ -199,6 +218,11 @@ GATEWAY_REFUSALS: Mapping[str, RefusalText] = {
 
 REFUSALS: Mapping[str, RefusalText] = {
     **ALERT_REFUSALS,
+OPERATOR_REFUSALS: Mapping[str, RefusalText] = {
+    "trade_not_live": RefusalText("there is no open trade $trade_id", ("quantcloud operator status lists the open ones",)),
+    "breaker_not_tripped": RefusalText("$breaker is not tripped", ("quantcloud operator status tells which are, and why",)),
+}
+
     **PLANNING_REFUSALS,
     **RISK_REFUSALS,
     **HEDGE_REFUSALS,
@@ -208,6 +232,7 @@ REFUSALS: Mapping[str, RefusalText] = {
 
 # What a planning code means when it ends an entry that was already under way: there the facts are in the trade's journal.
 _ENDED_UNFILLED: Mapping[str, str] = {
+    **OPERATOR_REFUSALS,
     "price_through_stop": "the price went through the planned stop before the entry filled",
     "stale_price": "no fresh quote came while the entry was under way",
     "below_min_notional": "what was left of the entry is under the exchange's minimum",

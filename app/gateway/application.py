@@ -4,9 +4,9 @@ from fastapi import FastAPI
 
 from app.bus.port import Inbox
 from app.clock import Clock
-from app.gateway import failures, health, trades, webhook
+from app.gateway import advanced, exchange_config, failures, health, operations, trades, webhook
 from app.gateway.config import GatewayConfig
-from app.gateway.security import Doorkeeper
+from app.gateway.security import Doorkeeper, OperatorDoor
 from app.storage.sqlite import JournalReader
 
 
@@ -20,5 +20,7 @@ def create_app(config: GatewayConfig, inbox: Inbox, reader: JournalReader, clock
     doorkeeper = Doorkeeper(config.token, required=config.auth_required)
     app.include_router(webhook.routes(webhook.Webhook(config, inbox, clock, doorkeeper)))
     app.include_router(trades.routes(reader, doorkeeper))
+    door = OperatorDoor(config.operator_token)
+    app.include_router(operations.routes(operations.Operations(config, inbox, clock, door)))
     app.include_router(health.routes(inbox, config.max_feed_age_ms, config.instance))
     return app

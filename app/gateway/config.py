@@ -21,17 +21,21 @@ class GatewayConfig:
     token: SecretStr | None = None
     auth_required: bool = True
     reply_within_s: float = 2.3
+    operator_token: SecretStr | None = None
     max_body_bytes: int = 16_384
     max_feed_age_ms: int = 5_000
     instance: str = ""
 
     def __post_init__(self) -> None:
-        length = len(self.token.get_secret_value()) if self.token else 0
         if self.auth_required and self.token is None:
             raise BadGatewayConfig(
                 "auth.token is not set: set QC_AUTH__TOKEN (auth.required = false is for a machine of your own)"
             )
-        if self.token is not None and length < SHORTEST_TOKEN:
-            raise BadGatewayConfig(f"auth.token has {length} characters: use at least {SHORTEST_TOKEN}, hard to guess")
+        for name, token in (("auth.token", self.token), ("operator.token", self.operator_token)):
+            length = SHORTEST_TOKEN if token is None else len(token.get_secret_value())
+            if length < SHORTEST_TOKEN:
+                raise BadGatewayConfig(f"{name} has {length} characters: use at least {SHORTEST_TOKEN}, hard to guess")
+        if self.token is not None and self.token == self.operator_token:
+            raise BadGatewayConfig("operator.token is auth.token: whoever sends alerts could command; set another")
         if not 0 < self.reply_within_s <= 2.5:
             raise BadGatewayConfig(f"gateway.reply_within_s is {self.reply_within_s}: it must be above 0 and at most 2.5")

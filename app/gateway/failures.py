@@ -16,7 +16,7 @@ from app.domain.verdict import Refusal
 log = structlog.get_logger(__name__)
 
 # Bodies that could not be understood at all; every other refusal understood the alert and says no (422).
-_NOT_UNDERSTOOD = frozenset({"not_utf8", "not_json", "invalid_json", "duplicate_field", "tag_text_is_not_a_signal"})
+NOT_UNDERSTOOD = frozenset({"not_utf8", "not_json", "invalid_json", "duplicate_field", "tag_text_is_not_a_signal"})
 
 
 class Failure(BaseModel):
@@ -30,14 +30,19 @@ class Failure(BaseModel):
 
 HTTP_STATUS: Mapping[str, int] = {
     "unauthorized": 401,
+    "operator_unauthorized": 401,
+    "operator_off": 403,
     "not_found": 404,
     "trade_not_found": 404,
     "method_not_allowed": 405,
     "body_incomplete": 408,
     "body_too_large": 413,
     "bad_request": 422,
+    "unknown_command": 422,
     "http_error": 400,
     "inbox_unavailable": 503,
+    "trader_absent": 503,
+    "secrets_unwritable": 503,
     "journal_unavailable": 503,
     "internal_error": 500,
 }
@@ -58,7 +63,7 @@ class AlertRefused(GatewayError):
 
     def __init__(self, refusal: Refusal) -> None:
         Exception.__init__(self, refusal.code)
-        self.http_status = 400 if refusal.code in _NOT_UNDERSTOOD else 422
+        self.http_status = 400 if refusal.code in NOT_UNDERSTOOD else 422
         self.failure = _in_our_shape(refusal)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 
+from app.gateway.failures import GatewayError
+
 _FORWARDED = frozenset({"forwarded", "via", "true-client-ip", "client-ip", "x-client-ip", "x-cluster-client-ip", "x-real-ip"})
 _FORWARDED_PREFIXES = ("x-forwarded", "x-original-", "x-envoy-", "x-amzn-", "cf-", "cdn-", "fastly-", "fly-")
 
@@ -26,6 +28,21 @@ class Doorkeeper:
         if self._token is not None and tokens:
             return any(hmac.compare_digest(_bytes(token), self._token) for token in tokens)
         return not self._required and not came_from_elsewhere(headers)
+
+
+class OperatorDoor:
+    """For commands: opens to the operator's own token only, in the Authorization header. Without one set, to nobody."""
+
+    def __init__(self, token: SecretStr | None) -> None:
+        self._token = None if token is None else _bytes(token.get_secret_value())
+
+    def check(self, headers: Headers) -> None:
+        """Raises GatewayError."""
+        if self._token is None:
+            raise GatewayError("operator_off")
+        offered = _bearer(headers)
+        if offered is None or not hmac.compare_digest(_bytes(offered), self._token):
+            raise GatewayError("operator_unauthorized")
 
 
 def came_from_elsewhere(headers: Headers) -> bool:

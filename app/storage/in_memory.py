@@ -74,6 +74,10 @@ class InMemoryJournal:
         live = [self._stored(trade_id) for trade_id in self._store.plans if trade_id not in self._store.closings]
         return sorted(live, key=lambda trade: (trade.plan.created_ms, trade.plan.trade_id))
 
+    async def closings_since(self, exchange_ms: int) -> Sequence[TradeClosed]:
+        closed = (load(TradeClosed, text) for text in self._store.closings.values())
+        return sorted((c for c in closed if c.exchange_ms >= exchange_ms), key=lambda c: (c.exchange_ms, c.trade_id))
+
     async def trade(self, trade_id: str) -> StoredTrade | None:
         return self._stored(trade_id) if trade_id in self._store.plans else None
 

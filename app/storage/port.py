@@ -116,6 +116,9 @@ class Journal(Protocol):
     async def live_trades(self) -> Sequence[StoredTrade]:
         """Trades without a closing entry, oldest first."""
 
+    async def closings_since(self, exchange_ms: int) -> Sequence[TradeClosed]:
+        """The accounts of trades closed at or after then, in that order."""
+
     async def trade(self, trade_id: str) -> StoredTrade | None: ...
 
     async def alert(self, alert_id: str) -> AlertRecord | None: ...

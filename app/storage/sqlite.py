@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 from app.domain.plan import Plan
 from app.storage import statements
 from app.storage.migrations import UnknownRevision, migrate
-from app.storage.port import AlertRecord, DuplicateAlert, Entry, JournalUnavailable, StoredTrade
+from app.storage.port import AlertRecord, DuplicateAlert, Entry, JournalUnavailable, StoredTrade, TradeClosed
 from app.storage.statements import Write
 
 Answer = TypeVar("Answer")
@@ -79,6 +79,9 @@ class SqliteJournal:
 
     async def alert(self, alert_id: str) -> AlertRecord | None:
         return await self._read(lambda connection: statements.read_alert(connection, alert_id))
+
+    async def closings_since(self, exchange_ms: int) -> Sequence[TradeClosed]:
+        return await self._read(lambda connection: statements.read_closings(connection, exchange_ms))
 
     async def net_quantities(self, trade_ids: Sequence[str]) -> Mapping[str, Decimal]:
         return await self._read(lambda connection: statements.read_net_quantities(connection, trade_ids))

@@ -100,6 +100,12 @@ def read_live_trades(connection: Connection) -> list[StoredTrade]:
     return [trade for trade_id in ids if (trade := read_trade(connection, trade_id)) is not None]
 
 
+def read_closings(connection: Connection, since_ms: int) -> list[TradeClosed]:
+    table = models.closings
+    query = select(table.c.record).where(table.c.exchange_ms >= since_ms).order_by(table.c.exchange_ms, table.c.trade_id)
+    return [load(TradeClosed, text) for text in connection.execute(query).scalars()]
+
+
 def read_net_quantities(connection: Connection, trade_ids: Sequence[str]) -> dict[str, Decimal]:
     table = models.fills
     texts = connection.execute(select(table.c.record).where(table.c.trade_id.in_(trade_ids))).scalars()

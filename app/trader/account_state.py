@@ -28,11 +28,13 @@ class AccountState:
         self._available: Decimal | None = None
         self._read_at = 0.0
         self.positions: dict[str, Position] = {}
+        self.is_corrected = False  # a read found another wallet than the stream had led to; until somebody has looked into it
 
     def read(self, account: Account) -> None:
         """The whole account, by request."""
         if self._wallet not in (None, account.wallet_balance):
             log.info("wallet_corrected", kept=str(self._wallet), read=str(account.wallet_balance))
+            self.is_corrected = True
         self._wallet = account.wallet_balance
         self._unrealized = account.unrealized_pnl
         self._available = account.available_balance

@@ -18,3 +18,6 @@ class TraderConfig:
     account_every_s: float = 2.0
     lease_every_s: float = 1.0
     lease_trusted_s: float = 4.0  # after its last renewal; shorter than the lease itself holds
+    measure_every_s: float = 10.0
+    risk_every_s: float = 1.0
+    probe_every_s: float = 30.0

@@ -21,7 +21,7 @@ BUS_RETRY_S = 0.5
 
 
 class Hearing:
-    """``on_up``: the private stream is (back) up."""
+    """``on_up``: the private stream is (back) up. ``on_account``: it told of a change of the account."""
 
     def __init__(
         self,
@@ -34,6 +34,7 @@ class Hearing:
         exchange_clock: ExchangeClock,
         timeframe_ms: int,
         on_up: Callable[[], None],
+        on_account: Callable[[AccountUpdate], None],
     ) -> None:
         self._exchange = exchange
         self._bus = bus
@@ -44,6 +45,7 @@ class Hearing:
         self._exchange_clock = exchange_clock
         self._timeframe_ms = timeframe_ms
         self._on_up = on_up
+        self._on_account = on_account
         self.exchange_up = False
 
     async def latest_market(self) -> None:
@@ -68,6 +70,7 @@ class Hearing:
             case AccountUpdate():
                 self._exchange_clock.observe(event.time_ms)
                 self._account.absorb(event)
+                self._on_account(event)
             case StreamDown(reason):
                 self.exchange_up = False
                 log.warning("private_stream_down", reason=reason)

@@ -9,7 +9,6 @@ import structlog
 
 from app.bus.port import InboxItem
 from app.clock import Clock
-from app.domain.orders import CommissionRates
 from app.domain.plan import Plan
 from app.domain.planning import ClosesOpposite, PlanIds, Planned, Refused, plan_trade
 from app.domain.refusals import refuse
@@ -23,11 +22,14 @@ from app.domain.views import AccountView, DeskView, MarketView, SymbolView
 from app.exchange.errors import ExchangeError
 from app.exchange.port import Exchange
 from app.storage.port import AlertRecord, DuplicateAlert, Journal
+from app.telemetry.metrics import Metrics
 from app.trader.account_state import AccountState
 from app.trader.config import TraderConfig
 from app.trader.desk import Desk
 from app.trader.live_trade import LiveTrade
 from app.trader.market_view import MarketState
+from app.trader.preparation import Preparation
+from app.trader.risk_desk import RiskDesk
 from app.trader.switches import SwitchBoard
 
 log = structlog.get_logger(__name__)
@@ -48,7 +50,9 @@ class Intake:
         account: AccountState,
         switches: SwitchBoard,
         clock: Clock,
-        commissions: Mapping[str, CommissionRates],
+        preparation: Preparation,
+        risk: RiskDesk,
+        metrics: Metrics,
     ) -> None:
         self._config = config
         self._exchange = exchange
@@ -58,13 +62,15 @@ class Intake:
         self._account = account
         self._switches = switches
         self._clock = clock
-        self._commissions = commissions
-        self._one_at_a_time = asyncio.Lock()  # between deciding to open and having opened nothing else may be decided
+        self._preparation = preparation
+        self._risk = risk
+        self._metrics = metrics
+        self.one_at_a_time = asyncio.Lock()  # between deciding to open and having opened nothing else may be decided
         # live trade id → the alert that is to open once it is closed, and when it was taken
         self.reversals: dict[str, tuple[InboxItem, float]] = {}
 
     async def take(self, item: InboxItem) -> Reply | None:
-        async with self._one_at_a_time:
+        async with self.one_at_a_time:
             return await self._take(item)
 
     async def _take(self, item: InboxItem) -> Reply | None:
@@ -83,6 +89,7 @@ class Intake:
             self._desk_view(alert.symbol),
             self._config.rules,
             PlanIds(envelope.alert_id, envelope.lasting_key),
+            self._risk.view(self._preparation.leverages.get(alert.symbol)),
         )
         try:
             match outcome:
@@ -92,6 +99,7 @@ class Intake:
                 case Refused(refusal, verdicts):
                     await self._journal.refuse(self._record(item, refusal.code, refusal.message, verdicts))
                     log.info("alert_refused", alert_id=envelope.alert_id, code=refusal.code, reason=refusal.message)
+                    self._metrics.emit({"alerts_refused": 1}, code=refusal.code)
                     return refusal_reply(envelope.alert_id, refusal)
                 case ClosesOpposite(reverse=reverse, verdicts=verdicts):
                     return await self._close_opposite(item, alert.symbol, reverse, verdicts)
@@ -160,18 +168,25 @@ class Intake:
                     quote=self._market.quotes.get(symbol),
                     mark=self._market.marks.get(symbol),
                     bars=self._market.indicators.get((symbol, rules.timeframe_ms)),
-                    commission=self._commissions.get(symbol),
+                    commission=self._preparation.commissions.get(symbol),
                     beta=self._market.betas.get(symbol),
                     flow=self._market.flows.get(symbol),
                     regime=self._market.regimes.get(symbol),
                     structure=self._market.structures.get((symbol, rules.timeframe_ms)),
                     range=self._market.structures.get((symbol, max(RANGE_MS, rules.timeframe_ms))),
                     quarter=self._market.quarters.get(symbol),
+                    maintenance_rate=self._maintenance_rate(symbol),
+                    funding_interval_h=self._preparation.terms[symbol].funding_interval_h,
                 )
                 for symbol in rules.symbols
             },
             correlations=self._market.correlations,
         )
+
+    def _maintenance_rate(self, symbol: str) -> Decimal:
+        """Of the largest position the equity could carry: a smaller one's rate is no higher."""
+        equity, terms = self._account.equity, self._preparation.terms[symbol]
+        return terms.maintenance_rate((equity or Decimal(0)) * self._config.rules.sizing.leverage)
 
     def _account_view(self) -> AccountView:
         available = self._account.available

@@ -1,8 +1,11 @@
-"""What is done before the first alert: a connected exchange, and every symbol's margin, leverage and fees."""
+"""What is done before the first alert, and kept up: a connected exchange, and every symbol's margin, leverage, fees and terms."""
+
+import asyncio
 
 import structlog
 
 from app.clock import Clock
+from app.domain.contract_terms import ContractTerms
 from app.domain.orders import CommissionRates, MarginType
 from app.domain.rules import TradingRules
 from app.exchange.errors import NotExecuted, OrderRefused, OutcomeUnknown, RateLimited
@@ -36,7 +39,7 @@ async def connect(exchange: Exchange, clock: Clock) -> None:
 
 
 class Preparation:
-    """Isolated margin and leverage, only where flat and without orders; commission rates of the account."""
+    """Isolated margin and leverage, set only where flat and without orders; commission rates and the contracts' terms."""
 
     def __init__(self, exchange: Exchange, desk: Desk, account: AccountState, rules: TradingRules, clock: Clock) -> None:
         self._exchange = exchange
@@ -45,25 +48,46 @@ class Preparation:
         self._rules = rules
         self._clock = clock
         self.commissions: dict[str, CommissionRates] = {}
+        self.terms: dict[str, ContractTerms] = {}
+        self.leverages: dict[str, int] = {}  # in force, as far as we know
 
-    async def prepare(self) -> None:
+    async def prepare(self, leverage: int) -> None:
         """Every symbol, however long the exchange takes to answer."""
         for symbol in self._rules.symbols:
             while True:
                 try:
-                    await self._prepare_symbol(symbol)
+                    await self._prepare_symbol(symbol, leverage)
                     break
                 except (NotExecuted, OutcomeUnknown) as error:
                     log.warning("symbol_not_prepared", symbol=symbol, error=str(error))
                     await self._clock.sleep(RETRY_S)
 
-    async def _prepare_symbol(self, symbol: str) -> None:
-        self.commissions[symbol] = await self._exchange.commission_rates(symbol)
+    def needs(self, leverage: int) -> list[str]:
+        """Symbols where another leverage is in force and, as far as we know, nothing is open."""
+        differing = (symbol for symbol in self._rules.symbols if self.leverages.get(symbol) != leverage)
+        return [s for s in differing if s not in self._account.positions and self._desk.owner_of(s) is None]
+
+    async def change_leverage(self, leverage: int) -> None:
+        """Wherever nothing is open. Nothing may be opened meanwhile. Raises ExchangeError."""
+        for symbol in self.needs(leverage):
+            await self._set_margin(symbol, leverage)
+            log.info("leverage_set", symbol=symbol, leverage=self.leverages.get(symbol))
+
+    async def _prepare_symbol(self, symbol: str, leverage: int) -> None:
+        self.commissions[symbol], self.terms[symbol] = await asyncio.gather(
+            self._exchange.commission_rates(symbol), self._exchange.contract_terms(symbol)
+        )
+        if (live := self._desk.owner_of(symbol)) is not None:
+            self.leverages[symbol] = live.trade.plan.leverage
+        await self._set_margin(symbol, leverage)
+
+    async def _set_margin(self, symbol: str, leverage: int) -> None:
         if await self._is_in_use(symbol):
             return
         try:
             await self._exchange.set_margin_type(symbol, MarginType.ISOLATED)
-            await self._exchange.set_leverage(symbol, self._rules.sizing.leverage)
+            await self._exchange.set_leverage(symbol, leverage)
+            self.leverages[symbol] = leverage
         except OrderRefused:
             if not await self._is_in_use(symbol):  # by a hand that came in between
                 raise

@@ -16,12 +16,15 @@ from app.domain.trade.messages import StopBuying
 from app.exchange.errors import ExchangeError
 from app.exchange.port import Exchange
 from app.storage.port import Journal
+from app.telemetry.metrics import Metrics
 from app.trader.account_state import AccountState
 from app.trader.config import TraderConfig
 from app.trader.control import Control
 from app.trader.desk import Desk
+from app.trader.equity_feed import EquityFeed
 from app.trader.hearing import Hearing
 from app.trader.intake import Intake
+from app.trader.latency_probe import LatencyProbe
 from app.trader.lease_keeper import LeaseKeeper
 from app.trader.live_trade import LiveTrade
 from app.trader.market_view import MarketState
@@ -29,8 +32,11 @@ from app.trader.preparation import Preparation, connect
 from app.trader.reception import Reception
 from app.trader.reconciliation import Reconciler
 from app.trader.replies import placed_reply, unfilled_reply
+from app.trader.risk_desk import RiskDesk
 from app.trader.settlement import Settlement
+from app.trader.status import StatusBoard
 from app.trader.switches import SwitchBoard
+from app.trader.trade_metrics import TradeMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +65,21 @@ class Trader:
         self._switches = SwitchBoard(journal, config.key_fingerprint, config.live, clock)
         self.desk = Desk(exchange, journal, clock, self._exchange_clock, self._spawn)
         self._lease = LeaseKeeper(lease, self._switches, config, clock, on_lost=lambda: self.desk.tell_all(StopBuying()))
+        self._metrics = Metrics("trader", clock)
+        self._risk = RiskDesk(
+            config,
+            journal,
+            self.desk,
+            self._market,
+            self._account,
+            clock,
+            self._exchange_clock,
+            self._metrics,
+            self._spawn,
+        )
+        self._equity = EquityFeed(exchange, journal, self._account, self._risk, clock, self._exchange_clock)
+        self._trade_metrics = TradeMetrics(self._metrics, self._risk.delayed)
+        self._probe = LatencyProbe(exchange, config.rules.symbol, config.probe_every_s, clock, self._metrics, self._risk.delayed)
         self._preparation = Preparation(exchange, self.desk, self._account, config.rules, clock)
         self._intake = Intake(
             config,
@@ -69,11 +90,22 @@ class Trader:
             self._account,
             self._switches,
             clock,
-            self._preparation.commissions,
+            self._preparation,
+            self._risk,
+            self._metrics,
         )
         self._reconciler = Reconciler(exchange, journal, self.desk, self._market, self._account, clock)
         self._settlement = Settlement(exchange, journal, self._account, clock, self._exchange_clock)
-        self._control = Control(journal, self.desk, self._switches, clock, self._exchange_clock, self._status)
+        self._control = Control(
+            journal,
+            self.desk,
+            self._switches,
+            self._risk,
+            clock,
+            self._exchange_clock,
+            self._metrics,
+            status=lambda: self._status.words(),
+        )
         self._reception = Reception(inbox, self._intake, self._control, self._switches, clock)
         self._hearing = Hearing(
             exchange,
@@ -84,13 +116,28 @@ class Trader:
             clock,
             self._exchange_clock,
             config.rules.timeframe_ms,
-            on_up=lambda: self._spawn(self._reconciler.repair_all()),
+            on_up=self._stream_up,
+            on_account=self._equity.updated,
+        )
+        self._status = StatusBoard(
+            config,
+            journal,
+            self.desk,
+            self._market,
+            self._account,
+            self._switches,
+            self._preparation,
+            self._risk,
+            self._hearing,
+            clock,
+            self._exchange_clock,
         )
         self.desk.on_finish = lambda live, reason: self._spawn(self._finish(live, reason))
         self.desk.on_repair = lambda live, symbol: self._spawn(self._reconciler.repair(live, symbol))
         self.desk.on_pause = lambda reason: self._spawn(self._control.pause(reason))
         self.desk.on_milestone = self._milestone
         self._group: asyncio.TaskGroup | None = None
+        self._is_prepared = False
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -122,14 +169,18 @@ class Trader:
         await self._hearing.latest_market()
         self._account.read(await self._exchange.account())
         await self._reconciler.recover_trades(lives)
+        await self._risk.start()
         log.info("trader_ready", mode=self._config.exchange_name, live_trades=len(self.desk.trades), starts=lives)
         loops = (
             self._hearing.exchange_events,
             self._hearing.market_feed,
             self._alerts,
             self._checks,
+            self._watch_risk,
+            self._probe.run,
             self._lease.keep,
             self._heartbeat,
+            self._measure,
         )
         async with asyncio.TaskGroup() as group:
             for loop in loops:
@@ -145,22 +196,30 @@ class Trader:
             work.close()
 
     async def _alerts(self) -> None:
-        await self._preparation.prepare()
+        await self._preparation.prepare(self._risk.leverage)
+        self._is_prepared = True
         await self._reception.receive()
+
+    def _stream_up(self) -> None:
+        self._equity.stream_up()
+        self._spawn(self._reconciler.repair_all())
 
     # --- what a trade reports -------------------------------------------------------------------------------------------
 
     def _milestone(self, live: LiveTrade, kind: str, data: Mapping[str, Any]) -> None:
         say = log.debug if kind in QUIET else log.info
         say(kind, trade_id=live.trade_id, **{key: value for key, value in data.items() if key not in ("event", "trade_id")})
+        self._trade_metrics.milestone(live, kind, data)
         if kind == "protected" and not live.replied:
             live.replied = True
             self._spawn(self._reception.reply(live.alert_id, placed_reply(live)))
 
     async def _finish(self, live: LiveTrade, reason: str) -> None:
         """Account for it, free its symbols, tell its sender, and let an alert that waited for its end have its turn."""
-        await self._settlement.settle(live, reason)
+        closed = await self._settlement.settle(live, reason)
         self.desk.forget(live)
+        self._risk.closed(closed)
+        self._metrics.emit({"trade_r": float(closed.net_r)})
         if not live.replied:
             live.replied = True
             await self._reception.reply(live.alert_id, unfilled_reply(live, reason))
@@ -182,31 +241,44 @@ class Trader:
             await self._reconciler.check()
         except ExchangeError as error:
             log.warning("account_unreadable", error=str(error))
+            return
+        if self._hearing.exchange_up:
+            await self._equity.feed()
+            self.check_risk()
+
+    def check_risk(self) -> None:
+        """Hold the open trades and the time of day against the breakers, now."""
+        self._risk.tick()
+
+    async def _watch_risk(self) -> None:
+        while True:
+            await self._clock.sleep(self._config.risk_every_s)
+            self.check_risk()
+            self._risk.calendar.look()
+            await self._risk.keep()
+            if self._is_prepared and self._preparation.needs(self._risk.leverage):
+                await self._change_leverage()
+
+    async def _change_leverage(self) -> None:
+        """The ramp's or the latency guard's, where nothing is open and nothing is just being opened."""
+        async with self._intake.one_at_a_time:
+            try:
+                await self._preparation.change_leverage(self._risk.leverage)
+            except ExchangeError as error:
+                log.warning("leverage_not_set", error=str(error))
+
+    async def _measure(self) -> None:
+        while True:
+            self._metrics.emit(self._status.gauges())
+            await self._clock.sleep(self._config.measure_every_s)
 
     async def _heartbeat(self) -> None:
         while True:
             try:
-                await self._inbox.beat("trader", self._status())
+                await self._inbox.beat("trader", self._status.words())
             except BusUnavailable as error:
                 log.warning("heartbeat_not_delivered", error=str(error))
             await self._clock.sleep(self._config.heartbeat_s)
-
-    def _status(self) -> Mapping[str, Any]:
-        age = self._market.quote_age_s(self._config.rules.symbol)
-        return {
-            "state": self._switches.state.value,
-            "paused": self._switches.paused,
-            "armed": self._switches.armed,
-            "exchange": self._config.exchange_name,
-            "exchange_up": self._hearing.exchange_up,
-            "feed_warm": self._market.feed_is_warm(),
-            "feed_age_ms": None if age is None else round(age * 1000),
-            "equity": None if self._account.equity is None else str(self._account.equity),
-            "equity_age_ms": self._account.age_ms,
-            "journal": "" if self._journal.failed is None else str(self._journal.failed),
-            "trades": list(self.desk.trades),
-            "exchange_ms": self._exchange_clock.now_ms(),
-        }
 
 
 class _Stopped(Exception):

@@ -1,0 +1,189 @@
+"""The risk book kept by the running trader: facts go in, and what its breakers say is carried out, written down and lasts."""
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import structlog
+
+from app.clock import Clock, ExchangeClock
+from app.domain.instrument import Side
+from app.domain.risk.book import RiskBook
+from app.domain.risk.breakers import Breaker, Change, RiskEvent
+from app.domain.risk.days import OpenR
+from app.domain.risk.view import OpenPosition, RiskView
+from app.domain.trade.messages import ExitRequested, StopBuying
+from app.domain.trade.worth import current_r
+from app.storage.port import Journal, JournalUnavailable, Note, TradeClosed
+from app.telemetry.metrics import Metrics
+from app.trader.account_state import AccountState
+from app.trader.config import TraderConfig
+from app.trader.desk import Desk
+from app.trader.event_calendar import EventCalendar
+from app.trader.market_view import MarketState
+
+log = structlog.get_logger(__name__)
+
+STATE = "risk"
+SAVE_EVERY_S = 10.0
+CATCH_UP_MS = 2 * 86_400_000  # what closed so long before the book was last written may be missing in it
+EVENTS_KEPT = 20
+Events = tuple[RiskEvent, ...]
+Spawn = Callable[[Coroutine[Any, Any, None]], None]
+
+
+class RiskDesk:
+    def __init__(
+        self,
+        config: TraderConfig,
+        journal: Journal,
+        desk: Desk,
+        market: MarketState,
+        account: AccountState,
+        clock: Clock,
+        exchange_clock: ExchangeClock,
+        metrics: Metrics,
+        spawn: Spawn,
+    ) -> None:
+        self._rules = config.rules
+        self._base_risk = config.rules.sizing.risk if config.live else config.rules.sizing.risk_dry_run
+        self._journal = journal
+        self._desk = desk
+        self._market = market
+        self._account = account
+        self._clock = clock
+        self._exchange_clock = exchange_clock
+        self._metrics = metrics
+        self._spawn = spawn
+        self._saved_at = 0.0
+        self._saved: RiskBook | None = None
+        self._saved_transfers: Mapping[str, Any] = {}
+        self.book = RiskBook()
+        self.transfers: Mapping[str, Any] = {}  # how far transfers were read; lasts with the book that counts them
+        self.calendar = EventCalendar(config.rules.risk.events, clock, exchange_clock)
+        self.events: deque[RiskEvent] = deque(maxlen=EVENTS_KEPT)
+
+    # --- lasting --------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """The book as it was left, and what closed since; live trades are known by now. Raises JournalUnavailable."""
+        stored = await self._journal.read_state(STATE)
+        if stored is not None:
+            self.book = RiskBook.from_json(stored["book"])
+            self.transfers = stored["transfers"]
+        since_ms = max(0, self.book.days.seen_ms - CATCH_UP_MS)
+        for closed in await self._journal.closings_since(since_ms):
+            self.closed(closed)
+        self.tick()
+        if self.book.must_be_flat:
+            self._desk.tell_all(ExitRequested("breaker"))
+        await self._save()
+        self.calendar.read()
+
+    async def keep(self) -> None:
+        """Write it down when something lasting has changed: at once after an event, else every few seconds."""
+        if self._clock.monotonic() - self._saved_at >= SAVE_EVERY_S:
+            await self._save_quietly()
+
+    async def _save_quietly(self) -> None:
+        try:
+            await self._save()
+        except JournalUnavailable as error:
+            log.error("risk_not_durable", error=str(error))
+
+    async def _save(self) -> None:
+        book, transfers = self.book, self.transfers
+        self._saved_at = self._clock.monotonic()
+        if book == self._saved and transfers == self._saved_transfers:
+            return
+        await self._journal.write_state(STATE, {"book": book.to_json(), "transfers": dict(transfers)})
+        self._saved, self._saved_transfers = book, transfers
+
+    # --- facts ----------------------------------------------------------------------------------------------------------
+
+    def closed(self, closed: TradeClosed) -> None:
+        """One that had filled counts; one already counted does not count again."""
+        if closed.r_unit:
+            side = Side(str(closed.summary["side"]))
+            self._take(self.book.closed(closed.trade_id, side, closed.net_r, closed.exchange_ms, self._rules.risk, self.open_r()))
+            self._spawn(self._save_quietly())
+
+    def equity_read(self, equity: Decimal, transferred: Decimal) -> None:
+        now_ms = self._exchange_clock.now_ms()
+        self._take(self.book.equity(equity, now_ms, self._rules.risk, self._base_risk, transferred))
+
+    def delayed(self, delay_ms: float) -> None:
+        self._take(self.book.delayed(delay_ms, self._exchange_clock.now_ms(), self._rules.risk))
+
+    def tick(self) -> None:
+        self._take(self.book.tick(self._exchange_clock.now_ms(), self._rules.risk, self.open_r()))
+
+    async def reset(self, breaker: Breaker) -> bool:
+        """By the operator; whether it was tripped. Raises JournalUnavailable: it holds, but not yet beyond a restart."""
+        was_tripped = breaker in self.book.tripped
+        self._take(self.book.reset(breaker, self._exchange_clock.now_ms()))
+        await self._save()
+        return was_tripped
+
+    def open_r(self) -> OpenR:
+        by_side = {Side.BUY: Decimal(0), Side.SELL: Decimal(0)}
+        for live in self._desk.trades.values():
+            by_side[live.trade.plan.side] += current_r(live.trade)
+        return OpenR(by_side[Side.BUY], by_side[Side.SELL])
+
+    # --- what follows ---------------------------------------------------------------------------------------------------
+
+    def view(self, leverage: int | None) -> RiskView:
+        """What planning asks. ``leverage`` is the one in force for the symbol."""
+        self.tick()
+        return replace(self.book.view(self._rules.risk, leverage, self.positions()), calendar=self.calendar.current)
+
+    def positions(self) -> tuple[OpenPosition, ...]:
+        """All that is open at the exchange, at mark, whoever opened it."""
+        held = []
+        for position in self._account.positions.values():
+            mark = self._market.marks.get(position.symbol)
+            price = position.entry_price if mark is None else mark.mark
+            held.append(OpenPosition(position.symbol, position.quantity * price))
+        return tuple(held)
+
+    @property
+    def leverage(self) -> int:
+        """What should be in force wherever nothing is open."""
+        return self.book.leverage(self._rules.risk, self._rules.sizing.leverage)
+
+    @property
+    def halted_by(self) -> list[str]:
+        """Breakers that keep all entries out."""
+        return [trip.breaker.value for trip in self.book.trips if trip.breaker.halts]
+
+    def _take(self, outcome: tuple[RiskBook, Events]) -> None:
+        self.book, events = outcome
+        for event in events:
+            self._happened(event)
+        if events:
+            self._spawn(self._save_quietly())
+
+    def _happened(self, event: RiskEvent) -> None:
+        """Orders first, then the words about them."""
+        tripped = event.change is Change.TRIPPED
+        if tripped:
+            self._carry_out(event.breaker)
+        self.events.append(event)
+        say = log.error if tripped else log.info
+        kind = f"breaker_{event.change}"
+        say(kind, breaker=event.breaker.value, cause=event.cause)
+        data = {"breaker": event.breaker.value, "reason": event.cause}
+        self._journal.append(Note("", kind, event.at_ms, self._clock.wall_ms(), data))
+        self._metrics.emit({kind: 1}, breaker=event.breaker.value)
+
+    def _carry_out(self, breaker: Breaker) -> None:
+        if breaker.flattens:
+            self._desk.tell_all(ExitRequested(f"breaker_{breaker}"))
+        elif breaker.halts:
+            self._desk.tell_all(StopBuying())
+        for live in list(self._desk.trades.values()):
+            if breaker is Breaker.of_side(live.trade.plan.side):
+                self._desk.tell(live.trade_id, StopBuying())
