@@ -151,6 +151,7 @@ def gateway() -> None:
     from app.bus.redis import RedisInbox
     from app.gateway.config import GatewayConfig
     from app.gateway.server import run_gateway
+    from app.storage.secrets import FileSecretStore
     from app.storage.sqlite import JournalReader
 
     settings = _settings()
@@ -159,8 +160,8 @@ def gateway() -> None:
         port=settings.gateway.port,
         auth_required=settings.auth.required,
         token=settings.auth.token,
-        reply_within_s=settings.gateway.reply_within_s,
         operator_token=settings.operator.token,
+        reply_within_s=settings.gateway.reply_within_s,
         max_body_bytes=settings.gateway.max_body_bytes,
         instance=settings.gateway.instance,
     )
@@ -169,7 +170,8 @@ def gateway() -> None:
     async def work(stop: asyncio.Event) -> None:
         inbox = RedisInbox(inbox_url)
         try:
-            await run_gateway(config, inbox, JournalReader(settings.journal.path), SystemClock(), stop=stop)
+            store, reader = FileSecretStore(settings.secrets.folder), JournalReader(settings.journal.path)
+            await run_gateway(config, inbox, reader, SystemClock(), stop=stop, store=store)
         finally:
             await inbox.close()
 

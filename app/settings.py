@@ -18,6 +18,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from app.domain.advanced_rules import AdvancedRules
 from app.domain.rules import TradingRules
 
 
@@ -80,13 +81,13 @@ class AuthSettings(_Section):
     token: SecretStr | None = None
 
 
-class GatewaySettings(_Section):
 class OperatorSettings(_Section):
     """Commands over HTTP need this token, which is not the alerts'; without it they are off."""
 
     token: SecretStr | None = None
 
 
+class GatewaySettings(_Section):
     """``instance`` is any word: /health says it back, and whoever started this gateway knows it by it."""
 
     host: str = "127.0.0.1"
@@ -100,6 +101,12 @@ class JournalSettings(_Section):
     path: Path = Path("var/journal.sqlite")
 
 
+class SecretsSettings(_Section):
+    """Where API credentials given by POST /binance/config are kept."""
+
+    folder: Path = Path("var/secrets")
+
+
 class LogSettings(_Section):
     level: LogLevel = LogLevel.INFO
     json_lines: bool = True
@@ -111,11 +118,13 @@ class Settings(BaseSettings):
     exchange: ExchangeSettings = ExchangeSettings()
     redis: RedisSettings = RedisSettings()
     auth: AuthSettings = AuthSettings()
-    gateway: GatewaySettings = GatewaySettings()
     operator: OperatorSettings = OperatorSettings()
+    gateway: GatewaySettings = GatewaySettings()
     journal: JournalSettings = JournalSettings()
+    secrets: SecretsSettings = SecretsSettings()
     log: LogSettings = LogSettings()
     rules: TradingRules = TradingRules()
+    advanced: AdvancedRules = AdvancedRules()
 
     @classmethod
     def settings_customise_sources(

@@ -177,8 +177,6 @@ GATEWAY_REFUSALS: Mapping[str, RefusalText] = {
             "elsewhere: send the header Authorization: Bearer TOKEN",
         ),
     ),
-    "body_too_large": RefusalText("the body is larger than $limit bytes", ("send the alert's fields and nothing else",)),
-    "body_incomplete": RefusalText("the body did not arrive in time", ("send it again",)),
     "operator_unauthorized": RefusalText(
         "the operator's token did not come with the request",
         ("send the header Authorization: Bearer TOKEN with operator.token; the alerts' token is another",),
@@ -198,6 +196,8 @@ GATEWAY_REFUSALS: Mapping[str, RefusalText] = {
     "trader_absent": RefusalText(
         "the trader has given no sign for 5 s", ("look at its log; GET /health says what else is down",)
     ),
+    "body_too_large": RefusalText("the body is larger than $limit bytes", ("send the alert's fields and nothing else",)),
+    "body_incomplete": RefusalText("the body did not arrive in time", ("send it again",)),
     "inbox_unavailable": RefusalText(
         "the alert could not be stored and was not taken",
         ("TradingView sends it again by itself; from elsewhere, send it again",),
@@ -216,23 +216,23 @@ GATEWAY_REFUSALS: Mapping[str, RefusalText] = {
     "internal_error": RefusalText("the gateway failed on this request", ("its log says more",)),
 }
 
-REFUSALS: Mapping[str, RefusalText] = {
-    **ALERT_REFUSALS,
 OPERATOR_REFUSALS: Mapping[str, RefusalText] = {
     "trade_not_live": RefusalText("there is no open trade $trade_id", ("quantcloud operator status lists the open ones",)),
     "breaker_not_tripped": RefusalText("$breaker is not tripped", ("quantcloud operator status tells which are, and why",)),
 }
 
+REFUSALS: Mapping[str, RefusalText] = {
+    **ALERT_REFUSALS,
     **PLANNING_REFUSALS,
     **RISK_REFUSALS,
     **HEDGE_REFUSALS,
     **ENTRY_REFUSALS,
     **GATEWAY_REFUSALS,
+    **OPERATOR_REFUSALS,
 }
 
 # What a planning code means when it ends an entry that was already under way: there the facts are in the trade's journal.
 _ENDED_UNFILLED: Mapping[str, str] = {
-    **OPERATOR_REFUSALS,
     "price_through_stop": "the price went through the planned stop before the entry filled",
     "stale_price": "no fresh quote came while the entry was under way",
     "below_min_notional": "what was left of the entry is under the exchange's minimum",

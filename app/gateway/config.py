@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+
 SHORTEST_TOKEN = 16
 
 
@@ -19,9 +20,9 @@ class GatewayConfig:
     host: str = "127.0.0.1"
     port: int = 8000
     token: SecretStr | None = None
+    operator_token: SecretStr | None = None
     auth_required: bool = True
     reply_within_s: float = 2.3
-    operator_token: SecretStr | None = None
     max_body_bytes: int = 16_384
     max_feed_age_ms: int = 5_000
     instance: str = ""

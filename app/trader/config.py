@@ -15,9 +15,9 @@ class TraderConfig:
     key_fingerprint: str
     exchange_name: str = "paper"
     heartbeat_s: float = 1.0
-    account_every_s: float = 2.0
-    lease_every_s: float = 1.0
-    lease_trusted_s: float = 4.0  # after its last renewal; shorter than the lease itself holds
     measure_every_s: float = 10.0
     risk_every_s: float = 1.0
     probe_every_s: float = 30.0
+    account_every_s: float = 2.0
+    lease_every_s: float = 1.0
+    lease_trusted_s: float = 4.0  # after its last renewal; shorter than the lease itself holds

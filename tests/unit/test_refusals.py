@@ -12,8 +12,8 @@ from app.domain.refusals import (
     ENTRY_REFUSALS,
     GATEWAY_REFUSALS,
     HEDGE_REFUSALS,
-    PLANNING_REFUSALS,
     OPERATOR_REFUSALS,
+    PLANNING_REFUSALS,
     REFUSALS,
     RISK_REFUSALS,
     RefusalText,
@@ -30,8 +30,8 @@ GROUPS = (
     ("The trade", "The alert was understood, stored, and makes no trade.", PLANNING_REFUSALS),
     ("Risk", "The trade is skipped: the reply's `reason` is the part before the colon.", RISK_REFUSALS),
     ("The entry", "A trade was planned, and nothing was bought or sold.", ENTRY_REFUSALS),
-    ("Hedge legs", "The trade is made without that leg, and the reply says so.", HEDGE_REFUSALS),
     ("The operator's commands", "Answered by the trader.", OPERATOR_REFUSALS),
+    ("Hedge legs", "The trade is made without that leg, and the reply says so.", HEDGE_REFUSALS),
 )
 INTRO = (
     "Every refusal has a stable `code`, an `error` for people and `suggestions`. This page is made from the table the program",
@@ -93,6 +93,11 @@ def test_every_code_of_the_gateway_is_used_and_has_a_status() -> None:
     assert used == GATEWAY_REFUSALS.keys() == HTTP_STATUS.keys()
 
 
+def test_every_code_of_the_operators_commands_is_used() -> None:
+    used = set(re.findall(r'refuse\(\s*"(\w+)"', sources("trader")))
+    assert OPERATOR_REFUSALS.keys() <= used <= REFUSALS.keys()
+
+
 @pytest.mark.parametrize("reason", ["price_ran", "not_filled", "price_through_stop", "stale_price", "opposite_signal", ""])
 def test_a_trade_that_ends_unfilled_is_told_for_any_reason(reason: str) -> None:
     refusal = ended_unfilled(reason)
@@ -100,8 +105,3 @@ def test_a_trade_that_ends_unfilled_is_told_for_any_reason(reason: str) -> None:
     assert refusal.message
     assert refusal.suggestions
     assert "$" not in refusal.message
-def test_every_code_of_the_operators_commands_is_used() -> None:
-    used = set(re.findall(r'refuse\(\s*"(\w+)"', sources("trader")))
-    assert OPERATOR_REFUSALS.keys() <= used <= REFUSALS.keys()
-
-
