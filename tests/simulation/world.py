@@ -466,6 +466,10 @@ class World:
         await self.clock.sleep(0.05)
         return trade_id
 
+    async def tell(self, *messages: MarketMessage) -> None:
+        """What the stream node says beside the market this world makes."""
+        await InMemoryMarketBus(self.market_server).publish(messages)
+
     async def operator(self, command: str) -> Mapping[str, Any] | None:
         name = f"operator-{command}-{self.clock.monotonic()}"
         envelope = AlertEnvelope(name, name, 60, {"command": command}, 0, self.clock.monotonic(), source="operator")
