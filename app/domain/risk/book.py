@@ -207,10 +207,12 @@ class _Step:
     def judge_delays(self, rules: RiskRules) -> None:
         delays = self.book.delays
         middle = delays.median_ms(rules.latency)
+        if middle is None:
+            return  # too few to change anything by
         if delays.slow:
             self.trip(Breaker.LATENCY, f"the median order took {middle:.0f} ms, over {rules.latency.slow_ms} ms")
         else:
-            self.resume(Breaker.LATENCY, f"the median order took {middle or 0:.0f} ms, under {rules.latency.fast_ms} ms")
+            self.resume(Breaker.LATENCY, f"the median order took {middle:.0f} ms, under {rules.latency.fast_ms} ms")
 
 
 def equity_levels(

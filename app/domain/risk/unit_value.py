@@ -45,11 +45,11 @@ class UnitValue:
 
     def at(self, now_ms: int, days: int) -> "UnitValue":
         """As it stands then: highs older than ``days`` are forgotten."""
-        return self if self.value is None else self._noted(now_ms // DAY_MS, days)
+        return replace(self, highs=tuple(high for high in self.highs if high.day > now_ms // DAY_MS - days))
 
     def _noted(self, day: int, days: int) -> "UnitValue":
         value = ZERO if self.value is None else self.value
-        day = max(day, self.highs[-1].day) if self.highs else day
+        day = max(day, self.highs[-1].day) if self.highs else day  # time does not run backwards
         today = max((high.high for high in self.highs if high.day == day), default=value)
         before = tuple(high for high in self.highs if day - days < high.day < day)
         return replace(self, highs=(*before, DayHigh(day, max(today, value))))
