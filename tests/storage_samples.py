@@ -99,4 +99,7 @@ def a_note(number: int = 1, trade_id: str = "trade1") -> Note:
 
 def a_closing(trade_id: str = "trade1", reason: str = "targets") -> TradeClosed:
     money = (Decimal("11.25"), Decimal("1.91"), Decimal("-0.02"), Decimal("7.2"), Decimal("1.2944"))
-    return TradeClosed(trade_id, 1_765_000_900_000, reason, *money, {"naked_ms": 84, "legs": [{"symbol": "BTCUSDT"}]})
+    leg = {"symbol": "BTCUSDT", "side": "BUY", "entered": "0.018", "exited": "0.018", "average_entry": "85000.00"}
+    leg |= {"average_exit": "85625.00", "maker_share": "0.75", "entry_maker_share": "0.5", "gross": "11.25", "fees": "1.91"}
+    summary = {"quantity": "0.018", "average_entry": "85000.00", "legs": [leg], "naked_ms": [84.0], "stages_ms": {"fill": 9.5}}
+    return TradeClosed(trade_id, 1_765_000_900_000, reason, *money, summary)

@@ -7,6 +7,8 @@ from typing import Any
 
 from app.domain.orders import Fill, OrderState
 from app.domain.plan import Plan
+from app.domain.statistics.closed_trade import ClosedTrade
+from app.storage.closed_trades import ClosedFilter, closed_trades
 from app.storage.codec import dump, load
 from app.storage.port import (
     AlertRecord,
@@ -77,6 +79,11 @@ class InMemoryJournal:
     async def closings_since(self, exchange_ms: int) -> Sequence[TradeClosed]:
         closed = (load(TradeClosed, text) for text in self._store.closings.values())
         return sorted((c for c in closed if c.exchange_ms >= exchange_ms), key=lambda c: (c.exchange_ms, c.trade_id))
+
+    async def closed_trades(self, wanted: ClosedFilter) -> Sequence[ClosedTrade]:
+        plans = self._store.plans
+        records = ((plans[trade_id], closing) for trade_id, closing in self._store.closings.items() if trade_id in plans)
+        return wanted.newest(sorted(closed_trades(records), key=lambda t: (t.closed_ms, t.trade_id), reverse=True))
 
     async def trade(self, trade_id: str) -> StoredTrade | None:
         return self._stored(trade_id) if trade_id in self._store.plans else None

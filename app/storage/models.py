@@ -74,6 +74,7 @@ closings = Table(
     Column("reason", Text, nullable=False),
     Column("net_r", Text, nullable=False),
     Column("record", Text, nullable=False),
+    Index("closings_exchange_ms", "exchange_ms", "trade_id"),
 )
 
 state = Table(

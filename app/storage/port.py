@@ -11,7 +11,9 @@ from typing import Any, Protocol
 
 from app.domain.orders import Fill, OrderState
 from app.domain.plan import Plan
+from app.domain.statistics.closed_trade import ClosedTrade
 from app.domain.verdict import Verdict
+from app.storage.closed_trades import ClosedFilter
 
 
 class JournalUnavailable(Exception):
@@ -118,6 +120,9 @@ class Journal(Protocol):
 
     async def closings_since(self, exchange_ms: int) -> Sequence[TradeClosed]:
         """The accounts of trades closed at or after then, in that order."""
+
+    async def closed_trades(self, wanted: ClosedFilter) -> Sequence[ClosedTrade]:
+        """As statistics see them, oldest close first."""
 
     async def trade(self, trade_id: str) -> StoredTrade | None: ...
 

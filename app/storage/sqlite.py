@@ -15,7 +15,9 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from app.domain.plan import Plan
+from app.domain.statistics.closed_trade import ClosedTrade
 from app.storage import statements
+from app.storage.closed_trades import ClosedFilter
 from app.storage.migrations import UnknownRevision, migrate
 from app.storage.port import AlertRecord, DuplicateAlert, Entry, JournalUnavailable, StoredTrade, TradeClosed
 from app.storage.statements import Write
@@ -82,6 +84,9 @@ class SqliteJournal:
 
     async def closings_since(self, exchange_ms: int) -> Sequence[TradeClosed]:
         return await self._read(lambda connection: statements.read_closings(connection, exchange_ms))
+
+    async def closed_trades(self, wanted: ClosedFilter) -> Sequence[ClosedTrade]:
+        return await self._read(lambda connection: statements.read_closed_trades(connection, wanted))
 
     async def net_quantities(self, trade_ids: Sequence[str]) -> Mapping[str, Decimal]:
         return await self._read(lambda connection: statements.read_net_quantities(connection, trade_ids))
@@ -186,6 +191,9 @@ class JournalReader:
 
     async def alert(self, alert_id: str) -> AlertRecord | None:
         return await self._read(lambda connection: statements.read_alert(connection, alert_id))
+
+    async def closed_trades(self, wanted: ClosedFilter) -> Sequence[ClosedTrade]:
+        return await self._read(lambda connection: statements.read_closed_trades(connection, wanted))
 
     async def _read(self, query: Callable[[Connection], Answer]) -> Answer:
         return await asyncio.to_thread(_answer, self._engine, self._path, query)

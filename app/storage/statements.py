@@ -9,7 +9,9 @@ from sqlalchemy.dialects.sqlite import insert
 
 from app.domain.orders import Fill, OrderState
 from app.domain.plan import Plan
+from app.domain.statistics.closed_trade import ClosedTrade
 from app.storage import models
+from app.storage.closed_trades import ClosedFilter, closed_trades
 from app.storage.codec import dump, load
 from app.storage.port import AlertRecord, Entry, FillNote, Note, OrderNote, StoredTrade, TradeClosed
 
@@ -104,6 +106,21 @@ def read_closings(connection: Connection, since_ms: int) -> list[TradeClosed]:
     table = models.closings
     query = select(table.c.record).where(table.c.exchange_ms >= since_ms).order_by(table.c.exchange_ms, table.c.trade_id)
     return [load(TradeClosed, text) for text in connection.execute(query).scalars()]
+
+
+def read_closed_trades(connection: Connection, wanted: ClosedFilter) -> list[ClosedTrade]:
+    closing, trade = models.closings, models.trades
+    query = select(trade.c.plan, closing.c.record).join(trade, trade.c.trade_id == closing.c.trade_id)
+    query = query.where(closing.c.exchange_ms >= wanted.since_ms)
+    if wanted.until_ms is not None:
+        query = query.where(closing.c.exchange_ms < wanted.until_ms)
+    if wanted.side is not None:
+        query = query.where(trade.c.side == wanted.side.value)
+    if wanted.symbol is not None:
+        query = query.where(trade.c.symbol == wanted.symbol)
+    newest_first = query.order_by(closing.c.exchange_ms.desc(), closing.c.trade_id.desc())
+    with connection.execution_options(yield_per=200).execute(newest_first) as rows:
+        return wanted.newest(closed_trades((plan, record) for plan, record in rows))
 
 
 def read_net_quantities(connection: Connection, trade_ids: Sequence[str]) -> dict[str, Decimal]:

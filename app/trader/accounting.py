@@ -1,6 +1,6 @@
 """The account of a finished trade: gross, fees, funding, net R, slippage, naked time and the latency of every stage."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -49,7 +49,6 @@ def _leg_account(trade: Trade, leg: Leg) -> dict[str, Any]:
     entries = [fill for fill in fills if fill.side is leg.side]
     exits = [fill for fill in fills if fill.side is not leg.side]
     result = trade_result(fills, ZERO, ZERO)
-    total = _quantity(fills)
     return {
         "symbol": leg.symbol,
         "side": leg.side.value,
@@ -57,10 +56,17 @@ def _leg_account(trade: Trade, leg: Leg) -> dict[str, Any]:
         "exited": str(_quantity(exits)),
         "average_entry": str(average_price(entries)),
         "average_exit": str(average_price(exits)),
-        "maker_share": str(_quantity([f for f in fills if f.is_maker]) / total) if total else None,
+        "maker_share": _maker_share(fills),
+        "entry_maker_share": _maker_share(entries),
         "gross": str(result.gross),
         "fees": str(result.fees),
     }
+
+
+def _maker_share(fills: Sequence[Fill]) -> str | None:
+    """Of the quantity; None without fills."""
+    total = _quantity(fills)
+    return str(_quantity(fill for fill in fills if fill.is_maker) / total) if total else None
 
 
 def may_have_funding(fills: Iterable[Fill]) -> bool:
