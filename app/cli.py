@@ -6,7 +6,6 @@ Imports happen inside the commands: the trader must not pay for Numba, nor the g
 
 import asyncio
 import gc
-import hashlib
 import signal
 import socket
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import SecretStr
 
 from app.clock import SystemClock
 from app.settings import BadSettings, Settings, load_settings
@@ -46,13 +46,18 @@ def _serve(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
 
 
 def _settings() -> Settings:
+    settings = load_settings()
+    _configure_logging(settings)
+    return settings
+
+
+def _configure_logging(settings: Settings, *more: SecretStr) -> None:
+    """``more``: secrets the settings do not hold."""
     from app.telemetry.logging import configure_logging
 
-    settings = load_settings()
     always = (settings.exchange.api_secret, settings.exchange.api_key)
     secrets = [*always, *(token for token in (settings.auth.token, settings.operator.token) if token is not None)]
-    configure_logging(settings.log.level, json_lines=settings.log.json_lines, secrets=secrets)
-    return settings
+    configure_logging(settings.log.level, json_lines=settings.log.json_lines, secrets=[*secrets, *more])
 
 
 def _required(url: str | None, name: str) -> str:
@@ -100,41 +105,67 @@ def trader() -> None:
     from app.exchange.binance import BinanceConfig, BinanceExchange
     from app.settings import Mode
     from app.storage.lock import sole_writer
+    from app.storage.secrets import ExchangeKey, FileSecretStore
     from app.storage.sqlite import SqliteJournal
     from app.trader.config import TraderConfig
+    from app.trader.exchange_keys import KeyKeeper
     from app.trader.service import Trader
+    from app.trader.unconfigured import wait_for_key
 
     settings = _settings()
     exchange_settings, clock = settings.exchange, SystemClock()
-    config = TraderConfig(
-        rules=settings.rules,
-        live=exchange_settings.mode is Mode.LIVE,
-        key_fingerprint=hashlib.sha256(exchange_settings.api_key.get_secret_value().encode()).hexdigest()[:16],
-        exchange_name=exchange_settings.mode.value,
-    )
     inbox_url = _required(settings.redis.inbox_url, "inbox_url")
     market_url = _required(settings.redis.market_url, "market_url")
 
-    async def work(stop: asyncio.Event) -> None:
-        exchange = BinanceExchange(
-            BinanceConfig(
-                rest_url=exchange_settings.rest_url,
-                stream_url=exchange_settings.stream_url,
-                api_key=exchange_settings.api_key,
-                api_secret=exchange_settings.api_secret,
-                symbols=settings.rules.symbols,
-                recv_window_ms=exchange_settings.recv_window_ms,
-                timeout_s=exchange_settings.timeout_s,
-            ),
-            clock,
+    def config_with(key: ExchangeKey) -> TraderConfig:
+        return TraderConfig(
+            rules=settings.rules,
+            live=exchange_settings.mode is Mode.LIVE,
+            key_fingerprint=key.fingerprint,
+            exchange_name=exchange_settings.mode.value,
+            signals=settings.signals,
+            advanced=settings.advanced,
         )
+
+    def exchange_with(key: ExchangeKey) -> BinanceExchange:
+        place = BinanceConfig(
+            rest_url=exchange_settings.rest_url,
+            stream_url=exchange_settings.stream_url,
+            api_key=key.api_key,
+            api_secret=key.api_secret,
+            symbols=settings.rules.symbols,
+            recv_window_ms=exchange_settings.recv_window_ms,
+            timeout_s=exchange_settings.timeout_s,
+        )
+        return BinanceExchange(place, clock)
+
+    async def trial(key: ExchangeKey) -> None:
+        exchange = exchange_with(key)
+        try:
+            await exchange.connect()
+        finally:
+            await exchange.close()
+
+    configured = ExchangeKey(exchange_settings.api_key, exchange_settings.api_secret)
+    keys = KeyKeeper(FileSecretStore(settings.secrets.folder), configured, trial)
+
+    async def work(stop: asyncio.Event) -> None:
         inbox, bus = RedisInbox(inbox_url), RedisMarketBus(market_url)
         # A restart on the same node takes its own lease back at once; a second trader on it is kept out by the journal's lock.
         lease = RedisLease(inbox_url, "trader", f"{socket.gethostname()}:{settings.journal.path.resolve()}")
         journal = SqliteJournal(settings.journal.path)
         await journal.open()
         try:
-            await Trader(config, exchange, inbox, bus, journal, lease, clock).run(stop)
+            while not stop.is_set():
+                key = await keys.in_force()
+                if key is None:
+                    await wait_for_key(keys, inbox, lease, clock, stop)
+                    continue
+                _configure_logging(settings, key.api_key, key.api_secret)
+                trader = Trader(config_with(key), exchange_with(key), inbox, bus, journal, lease, clock, keys)
+                await trader.run(stop)
+                if not trader.key_changed.is_set():
+                    return
         finally:
             await journal.close()
             await lease.close()
@@ -164,6 +195,7 @@ def gateway() -> None:
         reply_within_s=settings.gateway.reply_within_s,
         max_body_bytes=settings.gateway.max_body_bytes,
         instance=settings.gateway.instance,
+        signals=settings.signals,
     )
     inbox_url = _required(settings.redis.inbox_url, "inbox_url")
 
@@ -292,6 +324,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from app.local.processes import ProcessFailed
     from app.replay.alerts import BadReplayInput
     from app.storage.port import JournalUnavailable
+    from app.storage.secrets import SecretsUnavailable
 
-    adapters = (NoRedisServer, BusUnavailable, ExchangeError, JournalUnavailable)
+    adapters = (NoRedisServer, BusUnavailable, ExchangeError, JournalUnavailable, SecretsUnavailable)
     return (BadSettings, BadGatewayConfig, BadReplayInput, GatewayNotStarted, ProcessFailed, *adapters)

@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from app.domain.advanced_rules import AdvancedRules
 from app.domain.rules import TradingRules
+from app.domain.signal_rules import SignalRules
 
 
 class Mode(StrEnum):
@@ -124,6 +125,7 @@ class Settings(BaseSettings):
     secrets: SecretsSettings = SecretsSettings()
     log: LogSettings = LogSettings()
     rules: TradingRules = TradingRules()
+    signals: SignalRules = SignalRules()
     advanced: AdvancedRules = AdvancedRules()
 
     @classmethod

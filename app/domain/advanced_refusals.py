@@ -56,6 +56,14 @@ ADVANCED_REFUSALS: Mapping[str, RefusalText] = {
     "close_unfinished": RefusalText(
         "closing $symbol was begun and is still under way: $detail", ("look again with GET /health and at the exchange",)
     ),
+    "no_key_proposed": RefusalText("no API credentials are waiting to be taken up", ("send them with POST /binance/config",)),
+    "trades_open": RefusalText(
+        "$count trade(s) are open under the present API credentials, which stay in force",
+        ("close or flatten them, then configure again",),
+    ),
+    "secrets_unavailable": RefusalText(
+        "the secret store cannot be used: $detail", ("mend that, then configure again: nothing was changed",)
+    ),
     "closed_again": RefusalText(
         "the position was opened and closed again at once: $reason", ("GET /trades/$id tells why", "then retry the request")
     ),

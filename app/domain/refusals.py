@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from string import Template
 
+from app.domain.advanced_refusals import ADVANCED_REFUSALS
+from app.domain.component_refusals import COMPONENT_REFUSALS
 from app.domain.risk.refusals import RISK_REFUSALS
 from app.domain.verdict import Refusal, RefusalText, Verdict
 
@@ -223,10 +225,12 @@ OPERATOR_REFUSALS: Mapping[str, RefusalText] = {
 
 REFUSALS: Mapping[str, RefusalText] = {
     **ALERT_REFUSALS,
+    **COMPONENT_REFUSALS,
     **PLANNING_REFUSALS,
     **RISK_REFUSALS,
     **HEDGE_REFUSALS,
     **ENTRY_REFUSALS,
+    **ADVANCED_REFUSALS,
     **GATEWAY_REFUSALS,
     **OPERATOR_REFUSALS,
 }

@@ -7,10 +7,14 @@ from app.clock import Clock
 from app.gateway import advanced, exchange_config, failures, health, operations, trades, webhook
 from app.gateway.config import GatewayConfig
 from app.gateway.security import Doorkeeper, OperatorDoor
+from app.storage.secrets import SecretStore
 from app.storage.sqlite import JournalReader
 
 
-def create_app(config: GatewayConfig, inbox: Inbox, reader: JournalReader, clock: Clock) -> FastAPI:
+def create_app(
+    config: GatewayConfig, inbox: Inbox, reader: JournalReader, clock: Clock, store: SecretStore | None = None
+) -> FastAPI:
+    """Without a secret ``store`` the exchange's credentials cannot be configured over HTTP."""
     app = FastAPI(
         title="QuantCloud Matrix gateway",
         description="Takes TradingView alerts, makes them durable, and tells what became of them.",
@@ -19,8 +23,11 @@ def create_app(config: GatewayConfig, inbox: Inbox, reader: JournalReader, clock
     failures.install(app)
     doorkeeper = Doorkeeper(config.token, required=config.auth_required)
     app.include_router(webhook.routes(webhook.Webhook(config, inbox, clock, doorkeeper)))
+    app.include_router(advanced.routes(advanced.AdvancedWebhook(config, inbox, clock, doorkeeper)))
     app.include_router(trades.routes(reader, doorkeeper))
     door = OperatorDoor(config.operator_token)
     app.include_router(operations.routes(operations.Operations(config, inbox, clock, door)))
+    if store is not None:
+        app.include_router(exchange_config.routes(exchange_config.ExchangeConfig(config, inbox, store, clock, door)))
     app.include_router(health.routes(inbox, config.max_feed_age_ms, config.instance))
     return app

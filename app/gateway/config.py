@@ -1,9 +1,10 @@
 """What the gateway must be told. Bad combinations cannot be built."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
+from app.domain.signal_rules import SignalRules
 
 SHORTEST_TOKEN = 16
 
@@ -26,6 +27,7 @@ class GatewayConfig:
     max_body_bytes: int = 16_384
     max_feed_age_ms: int = 5_000
     instance: str = ""
+    signals: SignalRules = field(default_factory=SignalRules)
 
     def __post_init__(self) -> None:
         if self.auth_required and self.token is None:

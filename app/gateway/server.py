@@ -13,6 +13,7 @@ from app.bus.port import Inbox
 from app.clock import Clock
 from app.gateway.application import create_app
 from app.gateway.config import GatewayConfig
+from app.storage.secrets import SecretStore
 from app.storage.sqlite import JournalReader
 
 log = structlog.get_logger(__name__)
@@ -38,12 +39,13 @@ async def run_gateway(
     clock: Clock,
     *,
     stop: asyncio.Event,
+    store: SecretStore | None = None,
     started: Callable[[int], None] | None = None,
 ) -> None:
     """Serve until ``stop`` is set, then finish what is under way. ``started`` is told the port. Raises GatewayNotStarted."""
     listener = _listen(config.host, config.port)
     with listener:
-        server = _server(create_app(config, inbox, reader, clock))
+        server = _server(create_app(config, inbox, reader, clock, store))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         port = listener.getsockname()[1]
         log.info("gateway_listening", host=config.host, port=port)

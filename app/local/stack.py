@@ -163,6 +163,7 @@ class LocalStack:
             "QC_REDIS__INBOX_URL": self.redis_url,
             "QC_REDIS__MARKET_URL": settings.redis.market_url or self.redis.url,
             "QC_JOURNAL__PATH": str(self.journal_path),
+            "QC_SECRETS__FOLDER": str(self._options.directory / "secrets"),
             "QC_GATEWAY__HOST": self._host,
             "QC_GATEWAY__PORT": str(self._port),
             "QC_GATEWAY__INSTANCE": self._instance,

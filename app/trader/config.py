@@ -1,8 +1,10 @@
 """What the trader process is told at start."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from app.domain.advanced_rules import AdvancedRules
 from app.domain.rules import TradingRules
+from app.domain.signal_rules import SignalRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +16,8 @@ class TraderConfig:
     live: bool
     key_fingerprint: str
     exchange_name: str = "paper"
+    signals: SignalRules = field(default_factory=SignalRules)
+    advanced: AdvancedRules = field(default_factory=AdvancedRules)
     heartbeat_s: float = 1.0
     measure_every_s: float = 10.0
     risk_every_s: float = 1.0

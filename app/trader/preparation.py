@@ -16,6 +16,7 @@ from app.trader.desk import Desk
 log = structlog.get_logger(__name__)
 
 RETRY_S, MAX_CONNECT_WAIT_S, CONNECT_TRIES = 0.5, 10.0, 4
+USUAL_FUNDING_INTERVAL_H = 8
 
 
 async def connect(exchange: Exchange, clock: Clock) -> None:
@@ -51,6 +52,11 @@ class Preparation:
         self.terms: dict[str, ContractTerms] = {}
         self.leverages: dict[str, int] = {}  # in force, as far as we know
 
+    def funding_interval_h(self, symbol: str) -> int:
+        """As the contract's terms have it; until they are read, the usual eight hours."""
+        terms = self.terms.get(symbol)
+        return USUAL_FUNDING_INTERVAL_H if terms is None else terms.funding_interval_h
+
     async def prepare(self, leverage: int) -> None:
         """Every symbol, however long the exchange takes to answer."""
         for symbol in self._rules.symbols:
@@ -65,7 +71,12 @@ class Preparation:
     def needs(self, leverage: int) -> list[str]:
         """Symbols where another leverage is in force and, as far as we know, nothing is open."""
         differing = (symbol for symbol in self._rules.symbols if self.leverages.get(symbol) != leverage)
-        return [s for s in differing if s not in self._account.positions and self._desk.owner_of(s) is None]
+        owned = self._account.positions.keys() | self._desk.owners().keys()
+        return [symbol for symbol in differing if symbol not in owned]
+
+    def forget(self, symbol: str) -> None:
+        """Somebody else sets its leverage and margin type: ours are due again once it is free."""
+        self.leverages.pop(symbol, None)
 
     async def change_leverage(self, leverage: int) -> None:
         """Wherever nothing is open. Nothing may be opened meanwhile. Raises ExchangeError."""
@@ -77,7 +88,7 @@ class Preparation:
         self.commissions[symbol], self.terms[symbol] = await asyncio.gather(
             self._exchange.commission_rates(symbol), self._exchange.contract_terms(symbol)
         )
-        if (live := self._desk.owner_of(symbol)) is not None:
+        if (live := self._desk.owner_of(symbol)) is not None and live.trade.plan.is_managed:
             self.leverages[symbol] = live.trade.plan.leverage
         await self._set_margin(symbol, leverage)
 

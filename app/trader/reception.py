@@ -1,16 +1,20 @@
 """Whatever lies in the inbox, one item after the other: alerts go to the intake, the operator's words to the control."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import structlog
 
-from app.bus.port import BusUnavailable, Inbox, InboxItem
+from app.bus import port
+from app.bus.port import ADVANCED_SOURCE, BusUnavailable, Inbox, InboxItem
 from app.clock import Clock
+from app.domain.advanced_answers import Answer
 from app.domain.refusals import refuse
 from app.storage.port import JournalUnavailable
+from app.trader.advanced import AdvancedTrading
 from app.trader.control import Control
-from app.trader.intake import Intake, refusal_reply
+from app.trader.intake import Intake
+from app.trader.replies import refusal_reply
 from app.trader.switches import SwitchBoard
 
 log = structlog.get_logger(__name__)
@@ -20,18 +24,36 @@ TAKE_TIMEOUT_S = 1.0
 
 
 class Reception:
-    def __init__(self, inbox: Inbox, intake: Intake, control: Control, switches: SwitchBoard, clock: Clock) -> None:
+    """The advanced webhook's requests ask the exchange many things and are carried out apart: no alert waits for them."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        intake: Intake,
+        control: Control,
+        advanced: AdvancedTrading,
+        key_change: Callable[[], Awaitable[Answer]],
+        switches: SwitchBoard,
+        clock: Clock,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
         self._inbox = inbox
         self._intake = intake
         self._control = control
+        self._advanced = advanced
+        self._key_change = key_change
         self._switches = switches
         self._clock = clock
+        self._spawn = spawn
 
     async def receive(self) -> None:
         while True:
             try:
                 for item in await self._take():
-                    await self.handle(item)
+                    if item.envelope.source == ADVANCED_SOURCE:
+                        self._spawn(self.handle(item))
+                    else:
+                        await self.handle(item)
             except BusUnavailable as error:
                 log.warning("inbox_unreachable", error=str(error))
                 await self._clock.sleep(RETRY_S)
@@ -46,10 +68,7 @@ class Reception:
         """One alert or command. An inbox or journal that fails meanwhile costs its answer, never the next item or a trade."""
         alert_id = item.envelope.alert_id
         try:
-            if item.envelope.source == "operator":
-                reply: Mapping[str, Any] | None = await self._control.obey(item.envelope.body)
-            else:
-                reply = await self._intake.take(item)
+            reply = await self._answer_of(item)
         except JournalUnavailable as error:
             log.error("alert_not_taken", alert_id=alert_id, error=str(error))
             await self.reply(alert_id, {**refusal_reply(alert_id, refuse("journal_unavailable")), "http_status": 503})
@@ -60,6 +79,17 @@ class Reception:
             await self._inbox.done(item)
         except BusUnavailable as error:
             log.warning("item_not_done", alert_id=alert_id, error=str(error))
+
+    async def _answer_of(self, item: InboxItem) -> Mapping[str, Any] | None:
+        match item.envelope.source:
+            case "operator":
+                return await self._control.obey(item.envelope.body)
+            case port.ADVANCED_SOURCE:
+                return await self._advanced.take(item)
+            case port.CONFIG_SOURCE:
+                return await self._key_change()
+            case _:
+                return await self._intake.take(item)
 
     async def reply(self, alert_id: str, reply: Mapping[str, Any]) -> None:
         try:

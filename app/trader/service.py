@@ -12,16 +12,20 @@ import structlog
 
 from app.bus.port import BusUnavailable, Inbox, Lease, MarketBus
 from app.clock import Clock, ExchangeClock
+from app.domain.advanced_answers import Answer
+from app.domain.refusals import refuse
 from app.domain.trade.messages import StopBuying
 from app.exchange.errors import ExchangeError
 from app.exchange.port import Exchange
 from app.storage.port import Journal
 from app.telemetry.metrics import Metrics
 from app.trader.account_state import AccountState
+from app.trader.advanced import AdvancedTrading
 from app.trader.config import TraderConfig
 from app.trader.control import Control
 from app.trader.desk import Desk
 from app.trader.equity_feed import EquityFeed
+from app.trader.exchange_keys import KeyKeeper, changed_answer
 from app.trader.hearing import Hearing
 from app.trader.intake import Intake
 from app.trader.latency_probe import LatencyProbe
@@ -40,6 +44,7 @@ from app.trader.trade_metrics import TradeMetrics
 
 log = structlog.get_logger(__name__)
 
+KEY_CHANGE_TOLD_S = 0.2  # the operator's answer leaves first
 QUIET = frozenset({"order_sent", "order_acknowledged"})  # every one is in the journal; the log needs none of them
 
 
@@ -53,7 +58,9 @@ class Trader:
         journal: Journal,
         lease: Lease,
         clock: Clock,
+        keys: KeyKeeper | None = None,
     ) -> None:
+        """``keys``: by whom the exchange's credentials may be changed while it runs."""
         self._config = config
         self._exchange = exchange
         self._inbox = inbox
@@ -106,7 +113,23 @@ class Trader:
             self._metrics,
             status=lambda: self._status.words(),
         )
-        self._reception = Reception(inbox, self._intake, self._control, self._switches, clock)
+        self._advanced = AdvancedTrading(
+            config,
+            exchange,
+            journal,
+            self.desk,
+            self._account,
+            self._switches,
+            clock,
+            self._intake.one_at_a_time,
+            risk=lambda: self._risk.view(None),
+            on_margin=self._preparation.forget,
+        )
+        self._keys = keys
+        self.key_changed = asyncio.Event()
+        self._reception = Reception(
+            inbox, self._intake, self._control, self._advanced, self._change_key, self._switches, clock, self._spawn
+        )
         self._hearing = Hearing(
             exchange,
             market_bus,
@@ -118,6 +141,7 @@ class Trader:
             config.rules.timeframe_ms,
             on_up=self._stream_up,
             on_account=self._equity.updated,
+            funding_interval_h=self._preparation.funding_interval_h,
         )
         self._status = StatusBoard(
             config,
@@ -142,12 +166,18 @@ class Trader:
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until ``stop``. Raises what ends the process: NotPermitted, JournalUnavailable, or a bug."""
+        """Until ``stop``, or until ``key_changed``: then another must be made with the new credentials. Raises what ends the
+        process: NotPermitted, JournalUnavailable, or a bug."""
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 group.create_task(self._live())
-                await stop.wait()
+                ends = [asyncio.ensure_future(event.wait()) for event in (stop, self.key_changed)]
+                try:
+                    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for end in ends:
+                        end.cancel()
                 raise _Stopped
         except* _Stopped:
             pass
@@ -204,6 +234,21 @@ class Trader:
         self._equity.stream_up()
         self._spawn(self._reconciler.repair_all())
 
+    async def _change_key(self) -> Answer:
+        """Nothing is opened while the proposed credentials are tried, nor under the old ones after them: once that is told, this
+        trader ends."""
+        is_changed = False
+        await self._intake.one_at_a_time.acquire()
+        try:
+            refusal = refuse("no_key_proposed") if self._keys is None else await self._keys.change(len(self.desk.owners()))
+            is_changed = refusal is None
+        finally:
+            if not is_changed:
+                self._intake.one_at_a_time.release()
+        if is_changed:
+            asyncio.get_running_loop().call_later(KEY_CHANGE_TOLD_S, self.key_changed.set)
+        return changed_answer(refusal, self._clock.wall_ms())
+
     # --- what a trade reports -------------------------------------------------------------------------------------------
 
     def _milestone(self, live: LiveTrade, kind: str, data: Mapping[str, Any]) -> None:
@@ -244,11 +289,11 @@ class Trader:
             return
         if self._hearing.exchange_up:
             await self._equity.feed()
-            self.check_risk()
 
     def check_risk(self) -> None:
-        """Hold the open trades and the time of day against the breakers, now."""
+        """Hold the open trades, the equity and the time of day against the breakers, now."""
         self._risk.tick()
+        self._equity.tell()
 
     async def _watch_risk(self) -> None:
         while True:

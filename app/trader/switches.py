@@ -44,6 +44,11 @@ class SwitchBoard:
         self._switches = switches
 
     @property
+    def lives(self) -> int:
+        """Starts so far, this one included."""
+        return self._switches.lives
+
+    @property
     def armed(self) -> bool:
         return not self._live or self._switches.armed_key == self._key
 

@@ -1,0 +1,177 @@
+"""POST /binance/advanced-trading-webhook: a request judged by its form, made durable, and answered with the trader's word.
+
+Each address stands also under /tradingview, under /api and under both; the state-aware MA-cross webhook does the same. Never
+talks to the exchange.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+from starlette.responses import JSONResponse
+
+from app.bus.port import ADVANCED_SOURCE, AlertEnvelope, BusUnavailable, Inbox
+from app.clock import Clock
+from app.domain import advanced_answers as answers
+from app.domain.plan import trade_id_for
+from app.domain.requests import AdvancedRequest, BadRequest, parse_request, request_key
+from app.gateway.config import GatewayConfig
+from app.gateway.failures import NOT_UNDERSTOOD, Failure, GatewayError, answer
+from app.gateway.security import Doorkeeper, body_token
+from app.gateway.webhook import read_body
+
+log = structlog.get_logger(__name__)
+
+NAMES = ("advanced-trading-webhook", "state-aware-ma-cross-webhook")
+PREFIXES = ("", "/tradingview", "/api", "/api/tradingview")
+_REQUEST_SCHEMA = {
+    "type": "object",
+    "required": ["symbol", "action"],
+    "properties": {
+        "symbol": {"type": "string", "description": "any spelling TradingView knows; USDT is added", "examples": ["BTCUSDT"]},
+        "action": {"type": "string", "enum": ["buy", "sell", "close"]},
+        "balance_percentage": {"type": "number", "minimum": 0.01, "maximum": 1, "description": "buy and sell only"},
+        "leverage": {"type": "integer", "minimum": 1, "maximum": 125, "description": "buy and sell only"},
+        "entry": {"type": "number", "exclusiveMinimum": 0, "description": "reference price; sizes nothing"},
+        "sl": {"type": "number", "exclusiveMinimum": 0, "description": "stop; without it the default one is set"},
+        "margin_type": {"type": "string", "enum": ["ISOLATED", "CROSSED"]},
+        "id": {"type": "string", "description": "makes repeated deliveries one request"},
+        "bar_time": {"description": "when the signal's bar opened; with tf, makes repeated deliveries one request"},
+        "tf": {"type": "string"},
+        "token": {"type": "string", "format": "password"},
+    },
+}
+
+
+class Carried(BaseModel):
+    """``trade`` and ``calculation_details`` of a buy or sell; ``closed_positions`` and ``cancelled_orders`` of a close;
+    ``status`` where it was accepted and is not done yet, or is a duplicate."""
+
+    success: bool
+    message: str
+    id: str
+    timestamp: str
+    status: str | None = None
+    trade: dict[str, Any] | None = None
+    calculation_details: dict[str, Any] | None = None
+    risk_level: str | None = None
+    warnings: list[str] | None = None
+    symbol: str | None = None
+    action: str | None = None
+    closed_positions: list[dict[str, Any]] | None = None
+    cancelled_orders: list[int] | None = None
+
+
+class NotCarried(Failure):
+    """``webhook_data`` is the request as it was sent, without its token."""
+
+    webhook_data: dict[str, Any]
+    timestamp: str
+
+
+DOCUMENTED: dict[str, Any] = {
+    "response_model": Carried,
+    "responses": {
+        400: {"model": NotCarried, "description": "The body is not a request."},
+        401: {"model": Failure, "description": "No valid token."},
+        408: {"model": Failure, "description": "The body did not arrive in time."},
+        413: {"model": Failure, "description": "The body is too large."},
+        422: {"model": NotCarried, "description": "Refused, by us or by the exchange; ``code`` and ``error`` say why."},
+        503: {"model": Failure, "description": "Not taken: send it again."},
+    },
+    "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST_SCHEMA}}}},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AdvancedWebhook:
+    """One delivery from arrival to answer."""
+
+    config: GatewayConfig
+    inbox: Inbox
+    clock: Clock
+    doorkeeper: Doorkeeper
+
+    async def take(self, request: Request, path_token: str | None) -> JSONResponse:
+        received_at, received_ms = self.clock.monotonic(), self.clock.wall_ms()
+        body = await read_body(request, self.config.max_body_bytes)
+        if not self.doorkeeper.admits(request.headers, (path_token, body_token(body))):
+            log.warning("webhook_refused", reason="token")
+            raise GatewayError("unauthorized")
+        asked = parse_request(body)
+        if isinstance(asked, BadRequest):
+            return self._not_understood(asked)
+        envelope = envelope_for(asked, body, received_ms, received_at)
+        first = await self._enqueue(envelope)
+        if first is not None:
+            log.info("request_repeated", id=first)
+            return answer(200, answers.repeated(first, self.clock.wall_ms()))
+        log.info("request_accepted", id=envelope.alert_id, symbol=asked.symbol, action=asked.action.value)
+        return await self._answer(envelope)
+
+    def _not_understood(self, bad: BadRequest) -> JSONResponse:
+        log.info("request_not_taken", code=bad.refusal.code)
+        content = _without_status(answers.refused("", bad.refusal, bad.webhook_data, self.clock.wall_ms()))
+        del content["id"]  # what was not taken has none
+        return answer(400 if bad.refusal.code in NOT_UNDERSTOOD else 422, content)
+
+    async def _enqueue(self, envelope: AlertEnvelope) -> str | None:
+        try:
+            async with asyncio.timeout(self._remaining(envelope)):
+                return await self.inbox.put(envelope)
+        except (BusUnavailable, TimeoutError) as error:
+            log.error("inbox_unavailable", id=envelope.alert_id, error=str(error))
+            raise GatewayError("inbox_unavailable") from error
+
+    async def _answer(self, envelope: AlertEnvelope) -> JSONResponse:
+        """The trader's word if it comes in time. From here on the request is durable: whatever fails, it is accepted."""
+        reply: Mapping[str, Any] | None = None
+        remaining = self._remaining(envelope)
+        try:
+            async with asyncio.timeout(remaining):
+                reply = await self.inbox.wait_reply(envelope.alert_id, remaining)
+        except TimeoutError:
+            log.info("reply_late", id=envelope.alert_id)
+        except BusUnavailable as error:
+            log.warning("reply_unreadable", id=envelope.alert_id, error=str(error))
+        if reply is None:
+            return answer(200, answers.accepted(envelope.alert_id, self.clock.wall_ms()))
+        status = reply.get("http_status", 200)
+        well_formed = isinstance(status, int) and 200 <= status < 500
+        return answer(status if well_formed else 200, _without_status(reply))
+
+    def _remaining(self, envelope: AlertEnvelope) -> float:
+        return max(0.0, self.config.reply_within_s - (self.clock.monotonic() - envelope.received_at))
+
+
+def _without_status(reply: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in reply.items() if name != "http_status"}
+
+
+def envelope_for(asked: AdvancedRequest, body: bytes, received_ms: int, received_at: float) -> AlertEnvelope:
+    key, key_ttl_s = request_key(asked, body)
+    envelope = AlertEnvelope("", key, key_ttl_s, asked.to_json(), received_ms, received_at, ADVANCED_SOURCE)
+    return replace(envelope, alert_id=trade_id_for(envelope.lasting_key))
+
+
+def routes(webhook: AdvancedWebhook) -> APIRouter:
+    router = APIRouter(tags=["advanced webhook"])
+
+    async def advanced_trading_webhook(request: Request) -> JSONResponse:
+        """Buy, sell or close a USDT-margined perpetual, sized by a part of the balance. Token in the body or the header."""
+        return await webhook.take(request, None)
+
+    async def advanced_trading_webhook_by_path(request: Request, token: str) -> JSONResponse:
+        """The same, the token in the address."""
+        return await webhook.take(request, token)
+
+    for name in NAMES:
+        for prefix in PREFIXES:
+            path, is_first = f"{prefix}/binance/{name}", prefix == PREFIXES[0]
+            for suffix, endpoint in (("", advanced_trading_webhook), ("/{token}", advanced_trading_webhook_by_path)):
+                router.add_api_route(path + suffix, endpoint, methods=["POST"], include_in_schema=is_first, **DOCUMENTED)
+    return router
