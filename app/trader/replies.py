@@ -7,7 +7,23 @@ from app.domain.orders import Order
 from app.domain.plan import Purpose
 from app.domain.refusals import ended_unfilled
 from app.domain.trade.state import OrderRecord
+from app.domain.verdict import Refusal
 from app.trader.live_trade import LiveTrade
+
+Reply = Mapping[str, Any]
+
+
+def refusal_reply(alert_id: str, refusal: Refusal) -> Reply:
+    return {
+        "http_status": 422,
+        "success": False,
+        "id": alert_id,
+        "error": refusal.message,
+        "code": refusal.code,
+        "guard": refusal.guard,
+        "reason": refusal.reason or refusal.message,
+        "suggestions": list(refusal.suggestions),
+    }
 
 
 def placed_reply(live: LiveTrade) -> Mapping[str, Any]:
