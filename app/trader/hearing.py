@@ -8,8 +8,10 @@ from app.bus.port import BusUnavailable, MarketBus
 from app.clock import Clock, ExchangeClock
 from app.domain.market import BarIndicators, FlowReading, MarketMessage, MarkPrice, Quote, StructureReading
 from app.domain.orders import AccountUpdate, ExchangeEvent, Fill, OrderState, StreamDown, StreamUp
-from app.domain.trade.messages import BarClosed, Event, FlowSeen, QuoteSeen, StructureSeen
-from app.domain.trade.state import Window
+from app.domain.risk.funding import funding_gate
+from app.domain.sizing import funding_8h
+from app.domain.trade.messages import BarClosed, Event, FlowSeen, FundingSeen, QuoteSeen, StructureSeen
+from app.domain.trade.state import HOLD_SHORTENED, Window
 from app.exchange.port import Exchange
 from app.trader.account_state import AccountState
 from app.trader.desk import Desk
@@ -21,7 +23,8 @@ BUS_RETRY_S = 0.5
 
 
 class Hearing:
-    """``on_up``: the private stream is (back) up. ``on_account``: it told of a change of the account."""
+    """``on_up``: the private stream is (back) up. ``on_account``: it told of a change of the account. ``funding_interval_h``
+    gives a symbol's."""
 
     def __init__(
         self,
@@ -35,6 +38,7 @@ class Hearing:
         timeframe_ms: int,
         on_up: Callable[[], None],
         on_account: Callable[[AccountUpdate], None],
+        funding_interval_h: Callable[[str], int],
     ) -> None:
         self._exchange = exchange
         self._bus = bus
@@ -46,6 +50,7 @@ class Hearing:
         self._timeframe_ms = timeframe_ms
         self._on_up = on_up
         self._on_account = on_account
+        self._funding_interval_h = funding_interval_h
         self.exchange_up = False
 
     async def latest_market(self) -> None:
@@ -103,6 +108,17 @@ class Hearing:
                 self._tell_trades_of(message.symbol, FlowSeen(message))
         elif isinstance(message, MarkPrice):
             self._account.mark(message)
+            self._tell_of_funding(message)
+
+    def _tell_of_funding(self, mark: MarkPrice) -> None:
+        """Only a rate that shortens a hold is news to a trade, and only once: a mark comes every second."""
+        rate = funding_8h(mark.funding_rate, self._funding_interval_h(mark.symbol))
+        for live in list(self._desk.trades.values()):
+            plan = live.trade.plan
+            if plan.symbol != mark.symbol or HOLD_SHORTENED in live.trade.said:
+                continue
+            if funding_gate(plan.side, rate, plan.rules.funding).hold_min is not None:
+                self._desk.tell(live.trade_id, FundingSeen(rate))
 
     def _tell_trades_of(self, symbol: str, event: Event) -> None:
         for live in list(self._desk.trades.values()):
