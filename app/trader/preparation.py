@@ -17,7 +17,6 @@ log = structlog.get_logger(__name__)
 
 RETRY_S, MAX_CONNECT_WAIT_S, CONNECT_TRIES = 0.5, 10.0, 4
 USUAL_FUNDING_INTERVAL_H = 8
-USUAL_FUNDING_INTERVAL_H = 8
 
 
 async def connect(exchange: Exchange, clock: Clock) -> None:
@@ -52,11 +51,6 @@ class Preparation:
         self.commissions: dict[str, CommissionRates] = {}
         self.terms: dict[str, ContractTerms] = {}
         self.leverages: dict[str, int] = {}  # in force, as far as we know
-
-    def funding_interval_h(self, symbol: str) -> int:
-        """As the contract's terms have it; until they are read, the usual eight hours."""
-        terms = self.terms.get(symbol)
-        return USUAL_FUNDING_INTERVAL_H if terms is None else terms.funding_interval_h
 
     def funding_interval_h(self, symbol: str) -> int:
         """As the contract's terms have it; until they are read, the usual eight hours."""

@@ -142,7 +142,6 @@ class Trader:
             on_up=self._stream_up,
             on_account=self._equity.updated,
             funding_interval_h=self._preparation.funding_interval_h,
-            funding_interval_h=self._preparation.funding_interval_h,
         )
         self._status = StatusBoard(
             config,
