@@ -14,6 +14,7 @@ from app.clock import Clock
 from app.domain.instrument import Side
 from app.domain.orders import ExchangeEvent, Fill, Order, OrderKind, OrderState, OrderStatus
 from app.domain.plan import OrderName, Plan, Purpose, trade_id_for
+from app.domain.risk.breakers import Breaker
 from app.domain.trade.state import is_beyond
 from app.simulator.venue import Venue
 from app.storage.audit import ESCALATION_LIMIT_MS, EXIT_LIMIT_MS, NAKED_LIMIT_MS, Breach
@@ -25,7 +26,7 @@ INVARIANTS = {
     "I3": "positions equal the journal's sum of fills",
     "I4": "a closed trade leaves no order and no position",
     "I5": "a working stop moves only in the trade's favour",
-    "I6": "no entry while paused; the loss to the stop is at most the allowed risk, the worst case bounded",
+    "I6": "no entry while paused or a breaker is tripped; the loss to the stop within the allowed risk, the worst case bounded",
     "I7": "an order's intent is durable before it is sent, and its client id names it",
 }
 _name = lru_cache(maxsize=4096)(OrderName.parse)  # the same few orders are looked at after every event
@@ -74,6 +75,7 @@ class Invariants:
         self._keys: dict[str, str] = {}  # alert key → trade
         self._sent: set[str] = set()
         self._paused = ""
+        self._tripped: set[Breaker] = set()
         self._absent = False
         self.checks = dict.fromkeys(INVARIANTS, 0)
         self.broken: list[Broken] = []
@@ -86,6 +88,8 @@ class Invariants:
         self._check("I2", plan.trade_id, first == plan.trade_id and not known, f"the alert is that of trade {first}")
         self._check("I2", plan.trade_id, plan.trade_id == trade_id_for(plan.alert_key), "its id does not follow from the alert")
         self._check("I6", plan.trade_id, not self._paused, f"planned while paused ({self._paused})")
+        closed = [b for b in self._tripped if b.halts or b is Breaker.of_side(plan.side)]
+        self._check("I6", plan.trade_id, not closed, f"planned while a breaker is tripped ({', '.join(closed)})")
         bound = plan.rules.fees.max_worst_case_r
         self._check("I6", plan.trade_id, plan.worst_case_r <= bound, f"worst case {plan.worst_case_r} R, allowed {bound} R")
         hedges = (_Leg(h.instrument.symbol, h.side, h.max_quantity) for h in plan.hedges)
@@ -96,6 +100,7 @@ class Invariants:
         match entry:
             case Note(trade_id=trade_id, kind=kind, data=data):
                 self._noted(trade_id, kind, str(data.get("reason", "")), int(data.get("leg", 0)))
+                self._breaker(kind, str(data.get("breaker", "")))
             case FillNote(trade_id=trade_id, fill=fill):
                 self._filled(trade_id, fill)
             case TradeClosed(trade_id=trade_id):
@@ -161,6 +166,12 @@ class Invariants:
             watched.legs[leg].escalated = True
         elif watched is not None and kind in ("exit", "hedge_exit"):
             watched.exiting = True
+
+    def _breaker(self, kind: str, breaker: str) -> None:
+        if kind == "breaker_tripped":
+            self._tripped.add(Breaker(breaker))
+        elif kind == "breaker_resumed":
+            self._tripped.discard(Breaker(breaker))
 
     def _filled(self, trade_id: str, fill: Fill) -> None:
         watched, key = self._live.get(trade_id), (fill.symbol, fill.venue_trade_id)

@@ -191,12 +191,22 @@ class InvariantReport(_Part):
     breaches: tuple[BreachReport, ...]
 
 
+class BreakerReport(_Part):
+    """``change``: tripped or resumed."""
+
+    at_ms: int
+    breaker: str
+    change: str
+    cause: str
+
+
 class Report(_Part):
     schema_version: Literal[1] = SCHEMA_VERSION
     inputs: Inputs
     totals: Totals
     refusals: dict[str, int]
     invariants: dict[str, InvariantReport]
+    breakers: tuple[BreakerReport, ...] = ()
     alerts: tuple[AlertReport, ...]
     trades: tuple[TradeReport, ...]
 

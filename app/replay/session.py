@@ -25,8 +25,9 @@ from app.simulator.venue import Venue
 from app.simulator.venue_state import FundingRates, VenueConfig
 from app.simulator.virtual_time import VirtualClock, VirtualTimeLoop, run_virtual
 from app.storage.audit import audit_trade
+from app.storage.codec import load
 from app.storage.in_memory import InMemoryJournal, JournalStore
-from app.storage.port import AlertRecord, StoredTrade
+from app.storage.port import AlertRecord, Note, StoredTrade
 from app.stream.config import StreamConfig
 from app.trader.config import TraderConfig
 from app.trader.service import Trader
@@ -54,9 +55,12 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
+    """``system``: what the journal says of the whole, not of one trade."""
+
     delivered: Sequence[Delivered]
     records: dict[str, AlertRecord]  # by alert id
     trades: Sequence[StoredTrade]  # as planned, oldest first
+    system: Sequence[Note]
     watch: Invariants
     balance: Decimal
     steps: int
@@ -69,7 +73,8 @@ def stream_config(rules: TradingRules) -> StreamConfig:
 
 
 def _patient_config(rules: TradingRules) -> TraderConfig:
-    """Nobody watches the heartbeat or wants the lease, and the account is checked before each alert: hourly is enough."""
+    """Nobody watches the heartbeat or wants the lease; the account is checked before each alert, the risk at each step of the
+    market while trades live: hourly is enough for the rest."""
     return TraderConfig(
         rules=rules,
         live=False,
@@ -77,6 +82,9 @@ def _patient_config(rules: TradingRules) -> TraderConfig:
         exchange_name="replay",
         heartbeat_s=RARELY_S,
         account_every_s=RARELY_S,
+        risk_every_s=RARELY_S,
+        measure_every_s=RARELY_S,
+        probe_every_s=FOR_EVER_S,
         lease_every_s=RARELY_S,
         lease_trusted_s=FOR_EVER_S,
     )
@@ -168,6 +176,7 @@ class _Session:
         if self._exchange.pump():
             self._market.touch()
         await self._market.publish()
+        self._trader.check_risk()
 
     async def _deliver_due(self) -> None:
         while self._alerts and self._alerts[0].at_ms <= self._clock.wall_ms():
@@ -201,7 +210,8 @@ class _Session:
             if stored.closed is not None:
                 self._watch.audited(stored.plan.trade_id, audit_trade(stored, (), {}))
         balance = self._venue.account().wallet_balance
-        return Outcome(self._delivered, records, trades, self._watch, balance, self._market.steps)
+        system = [load(Note, text) for owner, text in self._store.notes if not owner]
+        return Outcome(self._delivered, records, trades, system, self._watch, balance, self._market.steps)
 
 
 def _decides_by_price(trade: Trade) -> bool:

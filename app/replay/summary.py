@@ -1,7 +1,7 @@
 """From what came of a replay to its report, and to the few lines its user reads first."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ from app.replay.invariants import INVARIANTS
 from app.replay.report import (
     AlertReport,
     BreachReport,
+    BreakerReport,
     GuardSaid,
     Inputs,
     InvariantReport,
@@ -50,9 +51,18 @@ def report_of(outcome: Outcome, tape: Tape, rules: TradingRules, fill: FillMode)
         totals=_totals(alerts, trades, outcome.balance),
         refusals=dict(sorted(refused.items())),
         invariants=_invariants(outcome),
+        breakers=tuple(_breakers(outcome)),
         alerts=alerts,
         trades=trades,
     )
+
+
+def _breakers(outcome: Outcome) -> Iterator[BreakerReport]:
+    for note in outcome.system:
+        word, _, change = note.kind.partition("_")
+        if word == "breaker":
+            breaker, cause = str(note.data["breaker"]), str(note.data["reason"])
+            yield BreakerReport(at_ms=note.exchange_ms, breaker=breaker, change=change, cause=cause)
 
 
 def _signal(outcome: Outcome, alert_id: str) -> dict[str, Any]:
@@ -144,6 +154,8 @@ def show(report: Report, console: Console, took_s: float) -> None:
     table.add_row("net", f"{totals.net:+.2f} USDT, {totals.net_r:+.2f} R")
     table.add_row("gross, fees, funding", f"{totals.gross:+.2f}, {totals.fees:.2f}, {totals.funding:+.2f} USDT")
     table.add_row("refused", ", ".join(f"{code} {count}" for code, count in report.refusals.items()) or "none")
+    trips = Counter(event.breaker for event in report.breakers if event.change == "tripped")
+    table.add_row("breakers tripped", ", ".join(f"{breaker} {count}" for breaker, count in sorted(trips.items())) or "none")
     table.add_row("longest naked", f"{totals.longest_naked_ms:.1f} ms")
     table.add_row("speed", f"{took_s:.1f} s, {totals.trades / took_s:.1f} trades a second" if took_s else "")
     console.print(table)

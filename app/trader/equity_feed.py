@@ -56,13 +56,17 @@ class EquityFeed:
             self._told_at = self._clock.monotonic()
             self._must_ask = True
 
+    def tell(self) -> None:
+        """The equity as it is kept between two reads, where nothing is in doubt."""
+        if self._account.equity is not None and not (self._must_ask or self._account.is_corrected):
+            self._risk.equity_read(self._account.equity, Decimal(0))
+
     async def feed(self) -> None:
         """Tell the book, unless it is not clear just now what the equity consists of; then a later reading will do."""
         if self._account.is_corrected:
             self._account.is_corrected, self._must_ask = False, True
         if not self._must_ask:
-            if self._account.equity is not None:
-                self._risk.equity_read(self._account.equity, Decimal(0))
+            self.tell()
             return
         now = self._clock.monotonic()
         if now < self._ask_from:

@@ -5,14 +5,16 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from simulation.world import PRICES, World, simulate
+from simulation.world import PRICES, World, simulate, with_rules
 
 from app.domain.instrument import Side
 from app.domain.market import MINUTE_MS
 from app.domain.plan import OrderName, Purpose
+from app.domain.risk.rules import RampRules
 from app.simulator.venue_types import ReduceOnlyPolicy
 from app.storage.port import StoredTrade
 
+HIGH_LEVERAGE = with_rules(risk={"ramp": RampRules(on=False)})  # so that a gap can liquidate
 Ending = Callable[[World, str, Side], Awaitable[str]]  # plays the trade to its end; returns the reason it must end by
 
 
@@ -142,7 +144,7 @@ def end_by(ending: Ending, side: Side, *, block: bool, policy: ReduceOnlyPolicy)
         plan_source = "order_block" if block else "atr"
         assert stored.plan.stop_source == plan_source
 
-    simulate(story, policy=policy)
+    simulate(story, policy=policy, rules=HIGH_LEVERAGE)
 
 
 @pytest.mark.parametrize("policy", list(ReduceOnlyPolicy))

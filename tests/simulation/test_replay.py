@@ -19,6 +19,7 @@ from shared import shared_path
 
 from app.clock import SystemClock
 from app.domain.market import MINUTE_MS
+from app.domain.risk.rules import BreakerRules, RiskRules
 from app.domain.rules import TradingRules
 from app.replay.alerts import BadReplayInput
 from app.replay.command import as_text, play, run_replay
@@ -30,6 +31,19 @@ structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.
 ROOT = Path(__file__).resolve().parents[2]
 UP_THEN_BACK = "1:0,3:0.5,3:0.4,9:0.3,8:-0.9,40:0,4:-0.5,6:0.3,120:0"
 DAY_MS = 24 * 60 * MINUTE_MS
+
+
+# Blind alerts lose: these breakers let them, so that every alert becomes a trade.
+_DEAF = BreakerRules(
+    day_entries_r=Decimal(1_000),
+    day_halt_r=Decimal(1_000),
+    rolling_24h_r=Decimal(1_000),
+    side_r=Decimal(1_000),
+    ath_stop=Decimal("0.99"),
+    ath_r=Decimal(1_000),
+    high_r=Decimal(1_000),
+)
+UNSTOPPED = TradingRules(risk=RiskRules(breakers=_DEAF))
 
 
 @dataclass(frozen=True)
@@ -304,9 +318,11 @@ def test_recorded_days_hold_every_invariant(fill: FillMode, days: int, tmp_path:
     every_ms = 48 * MINUTE_MS
     rows = [(start + n * every_ms, alert("SELL" if n % 3 else "BUY", n=n)) for n in range(days * DAY_MS // every_ms - 1)]
     alerts = write_alerts(tmp_path / "a", rows)
-    report = play(klines, alerts, TradingRules(), fill)
+    report = play(klines, alerts, UNSTOPPED, fill)
     assert not report.has_breaches
-    assert report.totals.trades == len(rows)
+    assert report.totals.trades + sum(report.refusals.values()) == len(rows)
+    assert report.totals.trades > len(rows) / 2, report.refusals
+    assert report.breakers == ()
     reasons = {trade.account.reason for trade in report.trades if trade.account is not None}
     assert {"stop", "time_limit"} <= reasons
 

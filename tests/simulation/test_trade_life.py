@@ -3,6 +3,7 @@
 import pytest
 from simulation.world import PRICES, World, simulate, with_rules
 
+from app.domain.risk.rules import RampRules
 from app.simulator.venue_types import ReduceOnlyPolicy
 from app.storage.port import StoredTrade
 
@@ -34,7 +35,7 @@ def test_each_symbol_is_isolated_at_the_configured_leverage() -> None:
         for position in (world.venue.position(symbol) for symbol in PRICES):
             assert (position.leverage, position.margin_type.value) == (7, "ISOLATED")
 
-    simulate(story, rules=with_rules(sizing={"leverage": 7}))
+    simulate(story, rules=with_rules(sizing={"leverage": 7}, risk={"ramp": RampRules(on=False)}))
 
 
 def test_past_the_last_target_the_time_limit_waits_where_told_to() -> None:
