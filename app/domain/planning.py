@@ -74,7 +74,8 @@ def plan_trade(
     symbol = alert.symbol if alert.symbol in rules.traded else rules.symbol
     view = market.symbols.get(symbol)
     of_alert = _alert_guards(alert, market, desk, rules)
-    of_market = (*_market_guards(alert, symbol, view, market.now_ms, rules), *triple_guards(symbol, market, desk, rules))
+    of_triple = triple_guards(symbol, alert.side, market, desk, risk, rules)
+    of_market = (*_market_guards(alert, symbol, view, market.now_ms, rules), *of_triple)
     of_risk = _risk_guards(alert, risk, market.now_ms, rules)
     verdicts = (*of_alert, *_desk_guards(symbol, account, desk, rules), *of_risk, *of_market)
     side = alert.side

@@ -1,8 +1,8 @@
 """``triple_alpha``: what a symbol must meet beside the rules of every trade. Pure; no verdict at all in the other mode.
 
-- ``correlation``: no entry while a position is open whose symbol moves with this one (1-minute returns over the β window).
-  Directions do not matter: two of one direction double a bet, two of opposite ones pay fees to cancel one. A correlation that is
-  not known or too old refuses too, but only with a position open.
+- ``correlation``: no entry beside a position on the same side whose symbol moves with this one (1-minute returns over the β
+  window): it would be one bet twice. An opposite one is no obstacle. A position whose side is not known yet counts as on this
+  side, and a correlation that is not known or too old refuses, but only beside a position.
 - ``turnover``: an alt must have traded a few million USDT in its last closed 15 minutes, so that its entry, stop and exit at
   market meet a market. On the recorded month ETH always had, SOL but for 0.1 % of the time.
 """
@@ -10,9 +10,12 @@
 from decimal import Decimal
 
 from app.domain import guards
+from app.domain.instrument import Side
 from app.domain.market import MINUTE_MS, CorrelationReading
 from app.domain.numbers import to_decimal
 from app.domain.refusals import fail
+from app.domain.risk.exposure import is_same_bet
+from app.domain.risk.view import RiskView
 from app.domain.rules import TradingMode, TradingRules
 from app.domain.verdict import Verdict
 from app.domain.views import DeskView, MarketView, SymbolView
@@ -20,25 +23,29 @@ from app.domain.views import DeskView, MarketView, SymbolView
 TURNOVER_INTERVAL_MS = 15 * MINUTE_MS
 
 
-def triple_guards(symbol: str, market: MarketView, desk: DeskView, rules: TradingRules) -> tuple[Verdict, ...]:
+def triple_guards(
+    symbol: str, side: Side | None, market: MarketView, desk: DeskView, risk: RiskView, rules: TradingRules
+) -> tuple[Verdict, ...]:
     if rules.mode is not TradingMode.TRIPLE_ALPHA:
         return ()
-    verdicts = (correlation(symbol, market, desk, rules),)
+    verdicts = (correlation(symbol, side, market, desk, risk, rules),)
     view = market.symbols.get(symbol)
     if symbol == rules.symbol or view is None:
         return verdicts
     return (*verdicts, turnover(symbol, view, market.now_ms, rules))
 
 
-def correlation(symbol: str, market: MarketView, desk: DeskView, rules: TradingRules) -> Verdict:
+def correlation(
+    symbol: str, side: Side | None, market: MarketView, desk: DeskView, risk: RiskView, rules: TradingRules
+) -> Verdict:
     """With every symbol of the strategy on which anybody holds or opens a position."""
     known: list[str] = []
+    limit = rules.triple.max_correlation
     for other in (name for name in rules.symbols if name != symbol and name in desk.owners):
         value = _fresh(market.correlations.get(frozenset((symbol, other))), market.now_ms, rules)
         if value is None:
             return fail("correlation", "correlation_unknown", symbol=symbol, other=other)
-        if value > rules.triple.max_correlation:
-            limit = rules.triple.max_correlation
+        if is_same_bet(side, risk.side_of(other), value, limit):
             return fail("correlation", "correlated_position", symbol=symbol, other=other, correlation=f"{value:.3f}", limit=limit)
         known.append(f"{value:.3f} with {other}")
     return guards.ok("correlation", ", ".join(known) or "no other position is open")

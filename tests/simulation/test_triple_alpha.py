@@ -106,7 +106,7 @@ def test_an_opposite_alert_ends_the_trade_on_its_own_symbol_only() -> None:
 def test_what_moves_together_is_not_opened_twice() -> None:
     async def story(world: World) -> None:
         first = await opens(world, "ETHUSDT", "BUY")
-        replies = [await world.reply(await world.alert(symbol=s, side="SELL")) for s in ("SOLUSDT", "BTCUSDT")]
+        replies = [await world.reply(await world.alert(symbol=s, side="BUY")) for s in ("SOLUSDT", "BTCUSDT")]
         assert [reply and reply["code"] for reply in replies] == ["correlated_position"] * 2
         await world.operator("flatten")
         await world.ends_properly(first)

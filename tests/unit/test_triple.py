@@ -12,6 +12,7 @@ from app.bus.codec import decode_message, encode_message, latest_field
 from app.domain.instrument import Side
 from app.domain.market import MINUTE_MS, Bar, BetaReading, CorrelationReading
 from app.domain.planning import ClosesOpposite, PlanIds, Planned, Refused, plan_trade
+from app.domain.risk.view import CALM, OpenPosition, RiskView
 from app.domain.rules import TradingMode, TradingRules
 from app.domain.signal import Action, Alert
 from app.domain.triple import TURNOVER_INTERVAL_MS, triple_guards
@@ -46,7 +47,7 @@ def facts(correlation: float = 0.5, turnover: float = 2e7, age_ms: int = 4_000) 
 
 def codes(symbol: str, view: MarketView, *owned: str, rules: TradingRules = RULES) -> list[str]:
     desk = replace(DESK, owners=dict.fromkeys(owned, "managed:x"))
-    return [verdict.code for verdict in triple_guards(symbol, view, desk, rules)]
+    return [verdict.code for verdict in triple_guards(symbol, Side.BUY, view, desk, CALM, rules)]
 
 
 def test_each_symbol_is_traded_without_hedges_and_only_in_this_mode() -> None:
@@ -62,7 +63,7 @@ def test_each_symbol_is_traded_without_hedges_and_only_in_this_mode() -> None:
         "symbol_not_traded",
         "ETHUSDT is not traded by this strategy",
     )
-    assert triple_guards("BTCUSDT", facts(), DESK, TradingRules()) == ()
+    assert triple_guards("BTCUSDT", Side.BUY, facts(), DESK, CALM, TradingRules()) == ()
 
 
 def test_an_entry_is_skipped_beside_a_position_it_moves_with() -> None:
@@ -72,6 +73,22 @@ def test_an_entry_is_skipped_beside_a_position_it_moves_with() -> None:
     assert codes("SOLUSDT", facts(0.81), "ETHUSDT") == ["correlated_position", ""]
     assert codes("BTCUSDT", facts(0.95), "DOGEUSDT") == [""], "no symbol of this strategy"
     assert codes("ETHUSDT", facts(-0.95), "BTCUSDT", "SOLUSDT") == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("side", "held", "code"),
+    [
+        (Side.BUY, "100", "correlated_position"),
+        (Side.SELL, "100", ""),
+        (Side.SELL, "-100", "correlated_position"),
+        (None, "1", "correlated_position"),
+    ],
+)
+def test_an_opposite_position_is_no_obstacle(side: Side | None, held: str, code: str) -> None:
+    desk = replace(DESK, owners={"BTCUSDT": "managed:x"})
+    risk = RiskView(positions=(OpenPosition("BTCUSDT", Decimal(held)),))
+    verdict = triple_guards("ETHUSDT", side, facts(0.95), desk, risk, RULES)[0]
+    assert verdict.code == code
 
 
 def test_a_correlation_not_known_refuses_only_beside_a_position() -> None:

@@ -94,6 +94,6 @@ def as_quantity(units: float) -> Decimal:
     return Decimal(units) if math.isinf(units) else Decimal(units).quantize(_GRAIN, rounding=ROUND_FLOOR)
 
 
-def is_same_bet(side: Side, other: Side | None, correlation: Decimal, limit: Decimal) -> bool:
-    """Two positions on one side of markets that move together. ``other`` None: its side is not known yet, it counts."""
-    return correlation > limit and other in (side, None)
+def is_same_bet(side: Side | None, other: Side | None, correlation: Decimal, limit: Decimal) -> bool:
+    """Two positions on one side of markets that move together. A side that is not known counts as the other's."""
+    return correlation > limit and (side is None or other is None or side is other)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from app.domain.instrument import Side
 from app.domain.risk.breakers import Breaker, Trip
 from app.domain.risk.calendar import Calendar
 
@@ -30,6 +31,11 @@ class RiskView:
     def trip(self, *breakers: Breaker) -> Trip | None:
         """The first of these that is tripped."""
         return next((trip for trip in self.trips if trip.breaker in breakers), None)
+
+    def side_of(self, symbol: str) -> Side | None:
+        """Of what is open there; None: nothing, or not known."""
+        held = sum((position.notional for position in self.positions if position.symbol == symbol), Decimal(0))
+        return None if not held else Side.BUY if held > 0 else Side.SELL
 
 
 CALM = RiskView()
