@@ -5,8 +5,8 @@ What a tag says holds from the close of its bar:
 | tags | hold |
 |------|------|
 | HTF, CONF, TRAIL | until the opposite tag of a later bar |
-| OB | ``block_bars`` bars after the last bar in the block |
-| HW | ``hyperwave_bars`` bars |
+| OB | ``block_bars`` bars from the last bar in the block on, that one included |
+| HW | ``hyperwave_bars`` bars, its own included |
 | NO_OVERFLOW | unless an overflow was told of and not its end (or, by setting, not for ``overflow_bars`` bars) |
 
 Bars decide, never arrival: the state keeps the newest bar of each tag, so the order in which tags come, and how often each comes,
@@ -30,7 +30,7 @@ from app.domain.signal import Action, Alert
 from app.domain.signal_rules import SignalRules
 
 COMPOSITE_ID = "tap:"
-_TAPS_KEPT = 4
+_TAPS_KEPT = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +126,15 @@ def _holds(state: Components, side: Side, tag: Tag, rules: SignalRules, bar_ms: 
     now_ms, told_ms = state.now_ms, state.closes.get(tag)
     if tag is Tag.NO_OVERFLOW:
         overflow_ms = state.closes.get(Tag.OVERFLOW)
-        is_over = rules.overflow_bars > 0 and overflow_ms is not None and now_ms - overflow_ms > rules.overflow_bars * bar_ms
+        is_over = rules.overflow_bars > 0 and overflow_ms is not None and now_ms - overflow_ms >= rules.overflow_bars * bar_ms
         return overflow_ms is None or is_over or (told_ms or 0) > overflow_ms
     if told_ms is None:
         return False
     if tag in BLOCK_HIT:
-        return now_ms - state.taps[side][-1].last_ms <= rules.block_bars * bar_ms
+        return now_ms - state.taps[side][-1].last_ms < rules.block_bars * bar_ms
     if tag in OPPOSITE:
         return told_ms > state.closes.get(OPPOSITE[tag], 0)
-    return now_ms - told_ms <= rules.hyperwave_bars * bar_ms
+    return now_ms - told_ms < rules.hyperwave_bars * bar_ms
 
 
 def composite(state: Components, symbol: str, rules: SignalRules, timeframe_min: int) -> Alert | None:

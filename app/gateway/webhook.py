@@ -5,6 +5,7 @@
 
 import asyncio
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
 
 import structlog
@@ -13,10 +14,12 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
-from app.bus.port import AlertEnvelope, BusUnavailable, Inbox, Json
+from app.bus.port import ALERT_SOURCE, COMPONENT_SOURCE, TEXT_SOURCE, AlertEnvelope, BusUnavailable, Inbox, Json
 from app.clock import Clock
+from app.domain.bodies import TAG_TEXT, read_message, tag_text
+from app.domain.component_alerts import ComponentAlert
 from app.domain.plan import trade_id_for
-from app.domain.signal import Alert, alert_key, parse_alert
+from app.domain.signal import BODY_KEY_TTL_S, Alert, alert_key
 from app.domain.verdict import Refusal
 from app.gateway.config import GatewayConfig
 from app.gateway.failures import AlertRefused, Failure, GatewayError, answer
@@ -82,22 +85,32 @@ class Webhook:
         received_at, received_ms = self.clock.monotonic(), self.clock.wall_ms()
         body = await read_body(request, self.config.max_body_bytes)
         self._authenticate(request, path_token, body)
-        parsed = parse_alert(body)
+        parsed = read_message(body, self.config.signals)
         if isinstance(parsed, Refusal):
             log.info("alert_not_taken", code=parsed.code, bytes=len(body))
+            if parsed.code == TAG_TEXT:
+                await self._keep(text_envelope(body, received_ms, received_at))
             raise AlertRefused(parsed)
         envelope = envelope_for(parsed, body, received_ms, received_at)
         first = await self._enqueue(envelope)
         if first is not None:
             log.info("alert_repeated", id=first)
             return answer(200, {"status": "duplicate", "id": first})
-        log.info("alert_accepted", id=envelope.alert_id, symbol=parsed.symbol, action=parsed.action.value)
+        what = parsed.tag if isinstance(parsed, ComponentAlert) else parsed.action
+        log.info("alert_accepted", id=envelope.alert_id, symbol=parsed.symbol, what=what.value)
         return await self._answer(envelope)
 
     def _authenticate(self, request: Request, path_token: str | None, body: bytes) -> None:
         if not self.doorkeeper.admits(request.headers, (path_token, body_token(body))):
             log.warning("webhook_refused", reason="token")
             raise GatewayError("unauthorized")
+
+    async def _keep(self, envelope: AlertEnvelope) -> None:
+        """For the journal only: the answer does not depend on it."""
+        try:
+            await self._enqueue(envelope)
+        except GatewayError:
+            log.warning("text_not_kept", id=envelope.alert_id)
 
     async def _enqueue(self, envelope: AlertEnvelope) -> str | None:
         try:
@@ -133,9 +146,21 @@ def as_answer(reply: Json, alert_id: str) -> JSONResponse:
     return answer(http_status if well_formed else 200, content)
 
 
-def envelope_for(alert: Alert, body: bytes, received_ms: int, received_at: float) -> AlertEnvelope:
-    key, key_ttl_s = alert_key(alert, body)
-    envelope = AlertEnvelope("", key, key_ttl_s, alert.to_json(), received_ms, received_at)
+def envelope_for(alert: Alert | ComponentAlert, body: bytes, received_ms: int, received_at: float) -> AlertEnvelope:
+    if isinstance(alert, ComponentAlert):
+        (key, key_ttl_s), source = alert.key, COMPONENT_SOURCE
+    else:
+        (key, key_ttl_s), source = alert_key(alert, body), ALERT_SOURCE
+    return _named(AlertEnvelope("", key, key_ttl_s, alert.to_json(), received_ms, received_at, source))
+
+
+def text_envelope(body: bytes, received_ms: int, received_at: float) -> AlertEnvelope:
+    """A text of tags that is not traded on: it is to be found in the journal all the same."""
+    key = f"text:{sha256(body).hexdigest()}"
+    return _named(AlertEnvelope("", key, BODY_KEY_TTL_S, {"text": tag_text(body)}, received_ms, received_at, TEXT_SOURCE))
+
+
+def _named(envelope: AlertEnvelope) -> AlertEnvelope:
     return replace(envelope, alert_id=trade_id_for(envelope.lasting_key))
 
 

@@ -1,18 +1,19 @@
 """From an alert in the inbox to a trade on its way, or a named refusal: facts, rules, durable plan, entry."""
 
 import asyncio
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 import structlog
 
+from app.bus import port
 from app.bus.port import InboxItem
 from app.clock import Clock
+from app.domain.bodies import TAG_TEXT
 from app.domain.plan import Plan
 from app.domain.planning import ClosesOpposite, PlanIds, Planned, Refused, plan_trade
 from app.domain.refusals import refuse
-from app.domain.signal import Alert
+from app.domain.signal import Alert, tag_text_side
 from app.domain.structure import RANGE_MS
 from app.domain.trade import new_trade
 from app.domain.trade.messages import ExitRequested
@@ -24,17 +25,17 @@ from app.exchange.port import Exchange
 from app.storage.port import AlertRecord, DuplicateAlert, Journal
 from app.telemetry.metrics import Metrics
 from app.trader.account_state import AccountState
+from app.trader.components import ComponentBook, ComponentIntake
 from app.trader.config import TraderConfig
 from app.trader.desk import Desk
 from app.trader.live_trade import LiveTrade
 from app.trader.market_view import MarketState
 from app.trader.preparation import Preparation
+from app.trader.replies import Reply, refusal_reply
 from app.trader.risk_desk import RiskDesk
 from app.trader.switches import SwitchBoard
 
 log = structlog.get_logger(__name__)
-
-Reply = Mapping[str, Any]
 
 
 class Intake:
@@ -65,6 +66,8 @@ class Intake:
         self._preparation = preparation
         self._risk = risk
         self._metrics = metrics
+        self._book = ComponentBook(journal, config.rules.timeframe_ms)
+        self._components = ComponentIntake(self._book, journal, config.rules, config.signals, clock, self._take_alert)
         self.one_at_a_time = asyncio.Lock()  # between deciding to open and having opened nothing else may be decided
         # live trade id → the alert that is to open once it is closed, and when it was taken
         self.reversals: dict[str, tuple[InboxItem, float]] = {}
@@ -74,13 +77,25 @@ class Intake:
             return await self._take(item)
 
     async def _take(self, item: InboxItem) -> Reply | None:
-        envelope = item.envelope
-        if await self._journal.alert(envelope.alert_id) is not None:
-            return {"status": "duplicate", "id": envelope.alert_id}  # redelivered: whatever it did, it did
+        match item.envelope.source:
+            case port.COMPONENT_SOURCE:
+                return await self._components.take(item, self._desk.now().exchange_ms)
+            case port.TEXT_SOURCE:
+                return await self._keep_text(item)
         try:
-            alert = Alert.from_json(envelope.body)
+            return await self._take_alert(item, Alert.from_json(item.envelope.body))
         except ValueError as error:
             return await self._refuse(item, refuse("bad_request", field="the stored alert"), str(error))
+
+    async def _take_alert(self, item: InboxItem, alert: Alert) -> Reply | None:
+        envelope = item.envelope
+        if (known := await self._journal.alert(envelope.alert_id)) is not None:  # redelivered: whatever it did, it did
+            if not known.code:
+                await self._book.traded(alert, envelope.alert_id)
+            return {"status": "duplicate", "id": envelope.alert_id}
+        if (earlier := await self._book.trade_of(alert)) is not None:
+            await self._journal.refuse(self._record(item, "same_signal", refuse("same_signal", trade=earlier).message, ()))
+            return {"status": "duplicate", "id": earlier}
         await self._refresh_quotes(alert.symbol)
         outcome = plan_trade(
             alert,
@@ -95,6 +110,7 @@ class Intake:
             match outcome:
                 case Planned(plan, verdicts):
                     await self._open(item, plan, verdicts)
+                    await self._book.traded(alert, plan.trade_id)
                     return None
                 case Refused(refusal, verdicts):
                     await self._journal.refuse(self._record(item, refusal.code, refusal.message, verdicts))
@@ -132,6 +148,16 @@ class Intake:
         message = f"closes trade {live.trade_id}; opens nothing (exits.reverse_on_opposite is off)"
         await self._journal.refuse(self._record(item, "closed_opposite", message, verdicts))
         return {"status": "closing opposite trade", "id": item.envelope.alert_id, "closes": live.trade_id}
+
+    async def _keep_text(self, item: InboxItem) -> Reply:
+        """A text of tags is journalled, and answered as the gateway has answered it already."""
+        side = tag_text_side(str(item.envelope.body.get("text", "")))
+        refusal = refuse(TAG_TEXT, direction=f"pointing to {side}" if side else "without one direction")
+        try:
+            await self._journal.refuse(self._record(item, refusal.code, refusal.message, ()))
+        except DuplicateAlert as duplicate:
+            return {"status": "duplicate", "id": duplicate.alert_id}
+        return refusal_reply(item.envelope.alert_id, refusal)
 
     async def _refuse(self, item: InboxItem, refusal: Refusal, why: str) -> Reply:
         await self._journal.refuse(self._record(item, refusal.code, why, ()))
@@ -210,18 +236,6 @@ class Intake:
             owners=owners,
             live_trade_side=None if under_way is None else under_way.trade.plan.side,
         )
-
-
-def refusal_reply(alert_id: str, refusal: Refusal) -> Reply:
-    return {
-        "http_status": 422,
-        "success": False,
-        "id": alert_id,
-        "error": refusal.message,
-        "code": refusal.code,
-        "guard": refusal.guard,
-        "suggestions": list(refusal.suggestions),
-    }
 
 
 def _headline(plan: Plan) -> dict[str, Any]:

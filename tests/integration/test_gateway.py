@@ -71,7 +71,10 @@ async def test_every_recorded_body_is_taken_or_refused_by_name(world: GatewayWor
         else:
             code = expected["error"].replace(":", "_")
             assert_failure(answer, 422 if expected["kind"] == "json" else 400, code)
-            assert await world.waiting() == [], case["name"]
+            kept = await world.waiting()  # a text of tags is to be found in the journal
+            assert [item.envelope.source for item in kept] == (["text"] if expected["kind"] == "tag_text" else []), case["name"]
+            for item in kept:
+                await world.inbox.done(item)
 
 
 async def test_an_unresolved_side_is_refused_with_the_fix(world: GatewayWorld) -> None:
@@ -84,6 +87,22 @@ async def test_an_unresolved_side_is_refused_with_the_fix(world: GatewayWorld) -
 async def test_any_content_type_is_read(world: GatewayWorld, kind: str) -> None:
     assert (await world.post(ALERT, headers={"content-type": kind})).status_code == 200
     assert len(await world.waiting()) == 1
+
+
+async def test_a_component_alert_lies_in_the_inbox_as_one_and_its_answer_comes_back(world: GatewayWorld) -> None:
+    body = {"v": 1, "kit": "SO", "tag": "Bullish Confirmation Signal", "symbol": "BTCUSDT.P", "tf": "3", "t": "1765000000000"}
+    conditions = {"BUY": {"holds": ["BUY_CONF"], "missing": ["HTF_BULL"]}}
+    world.trader_replies({"status": "component", "tag": "BUY_CONF", "conditions": conditions, "signal": None})
+    answer = await world.post(json.dumps({**body, "token": TOKEN}), token=None)
+    assert answer.status_code == 200
+    assert (answer.json()["status"], answer.json()["conditions"]) == ("component", conditions)
+    again = await world.post(json.dumps(body))
+    assert again.json() == {"status": "duplicate", "id": answer.json()["id"]}
+    await world.post(json.dumps({**body, "tag": "TRAIL_BEAR"}))
+    (item,) = await world.waiting()
+    assert (item.envelope.source, item.envelope.key) == ("component", "tag:BTCUSDT:TRAIL_BEAR:1765000000000:3")
+    assert "token" not in item.envelope.body
+    assert_failure(await world.post(json.dumps({**body, "tag": "Bullish Divergence"})), 422, "tag_unknown")
 
 
 async def test_what_lies_in_the_inbox(world: GatewayWorld) -> None:

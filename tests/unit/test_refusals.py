@@ -7,6 +7,8 @@ from string import Template
 
 import pytest
 
+from app.domain.advanced_refusals import ADVANCED_REFUSALS
+from app.domain.component_refusals import COMPONENT_REFUSALS
 from app.domain.refusals import (
     ALERT_REFUSALS,
     ENTRY_REFUSALS,
@@ -26,11 +28,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "refusals.md"
 GROUPS = (
     ("The alert's body", "Answered at once, before anything is stored.", ALERT_REFUSALS),
+    ("Component alerts", "One condition of a signal, or a signal that came twice.", COMPONENT_REFUSALS),
     ("The request", "Answered by the gateway.", GATEWAY_REFUSALS),
     ("The trade", "The alert was understood, stored, and makes no trade.", PLANNING_REFUSALS),
     ("Risk", "The trade is skipped: the reply's `reason` is the part before the colon.", RISK_REFUSALS),
     ("The entry", "A trade was planned, and nothing was bought or sold.", ENTRY_REFUSALS),
     ("The operator's commands", "Answered by the trader.", OPERATOR_REFUSALS),
+    ("The advanced webhook", "Answered in the shape of [its contract](advanced-webhook.md).", ADVANCED_REFUSALS),
     ("Hedge legs", "The trade is made without that leg, and the reply says so.", HEDGE_REFUSALS),
 )
 INTRO = (
@@ -78,13 +82,27 @@ def test_every_refusal_says_what_and_what_to_do(code: str) -> None:
 
 
 def sources(folder: str) -> str:
-    return "\n".join(path.read_text() for path in (ROOT / "app" / folder).rglob("*.py") if path.name != "refusals.py")
+    paths = (ROOT / "app" / folder).rglob("*.py")
+    return "\n".join(path.read_text() for path in paths if not path.name.endswith("refusals.py"))
 
 
 def test_every_code_of_the_rules_is_used_and_every_used_one_is_in_the_table() -> None:
     used = set(re.findall(r'(?:refuse\(|fail\(\s*(?:"[\w ]+"|_guard\(\w+\)),\s*)"(\w+)"', sources("domain")))
     assert used <= REFUSALS.keys()
-    assert used == ALERT_REFUSALS.keys() | PLANNING_REFUSALS.keys() | RISK_REFUSALS.keys() | HEDGE_REFUSALS.keys()
+    assert (
+        used - ADVANCED_REFUSALS.keys() - COMPONENT_REFUSALS.keys()
+        == ALERT_REFUSALS.keys() | PLANNING_REFUSALS.keys() | RISK_REFUSALS.keys() | HEDGE_REFUSALS.keys()
+    )
+
+
+def test_every_code_of_the_advanced_webhook_is_used() -> None:
+    text = sources("domain") + sources("trader")
+    assert [code for code in ADVANCED_REFUSALS if f'"{code}"' not in text] == []
+
+
+def test_every_code_of_component_alerts_is_used() -> None:
+    text = sources("domain") + sources("trader")
+    assert [code for code in COMPONENT_REFUSALS if f'"{code}"' not in text] == []
 
 
 def test_every_code_of_the_gateway_is_used_and_has_a_status() -> None:
