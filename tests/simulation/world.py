@@ -19,6 +19,7 @@ import structlog
 
 from app.bus.in_memory import InMemoryInbox, InMemoryLease, InMemoryMarketBus, InMemoryServer
 from app.bus.port import AlertEnvelope
+from app.domain.advanced_rules import AdvancedRules
 from app.domain.instrument import Side
 from app.domain.market import (
     MINUTE_MS,
@@ -33,10 +34,12 @@ from app.domain.market import (
 )
 from app.domain.orders import Account, ExchangeEvent, Fill, Order, OrderKind, OrderState
 from app.domain.plan import OrderName, Plan, Purpose, trade_id_for
+from app.domain.requests import AdvancedRequest, parse_request
 from app.domain.rules import TradingRules
 from app.domain.signal import alert_key, parse_alert
 from app.exchange.errors import ExchangeError
 from app.exchange.in_memory import InMemoryExchange
+from app.gateway.advanced import envelope_for as request_envelope
 from app.replay.invariants import Invariants
 from app.simulator.venue import Tick, Venue
 from app.simulator.venue_state import VenueConfig
@@ -82,6 +85,7 @@ class Faults:
     silent: bool = False  # the private stream brings nothing, and says nothing of it
     stream_delay_s: float = 0.0
     lag_s: float = 0.0  # requests do not see what is younger
+    latency_s: float = LATENCY_S  # there and back
 
 
 class SimulatedExchange(InMemoryExchange):
@@ -120,51 +124,54 @@ class SimulatedExchange(InMemoryExchange):
         return await asyncio.shield(sending)
 
     async def _place(self, order: Order) -> OrderState:
-        await self._travel(LATENCY_S / 2)
+        await self._travel(self._faults.latency_s / 2)
         await self._fault(self._faults.before, order)
         self.placed.append(order)
         state = await super().place(order)
         await self._fault(self._faults.after, order)
-        await self._travel(LATENCY_S / 2)
+        await self._travel(self._faults.latency_s / 2)
         return state
 
     async def cancel(self, symbol: str, client_id: str, kind: OrderKind) -> OrderState | None:
-        await self._travel(LATENCY_S)
+        await self._travel(self._faults.latency_s)
         state = await super().cancel(symbol, client_id, kind)
         if self._faults.cancels:
             raise self._faults.cancels.pop(0)
         return state
 
     async def arm_countdown(self, symbol: str, milliseconds: int) -> None:
-        await self._travel(LATENCY_S)
+        await self._travel(self._faults.latency_s)
         if milliseconds == 0 and self._faults.countdowns:
             raise self._faults.countdowns.pop(0)
         await super().arm_countdown(symbol, milliseconds)
         self.countdowns.append((symbol, milliseconds))
 
     async def find(self, symbol: str, client_id: str, kind: OrderKind) -> OrderState | None:
-        await self._travel(LATENCY_S)
+        await self._travel(self._faults.latency_s)
         state = await super().find(symbol, client_id, kind)
         return None if state is not None and not self._is_seen(state.updated_ms) else state
 
     async def open_orders(self, symbol: str) -> list[OrderState]:
-        await self._travel(LATENCY_S)
+        await self._travel(self._faults.latency_s)
         return await super().open_orders(symbol)
 
     async def orders_since(self, symbol: str, since_ms: int) -> list[OrderState]:
-        await self._travel(LATENCY_S)
+        await self._travel(self._faults.latency_s)
         return [state for state in await super().orders_since(symbol, since_ms) if self._is_seen(state.updated_ms)]
 
     async def fills_since(self, symbol: str, since_ms: int) -> list[Fill]:
-        await self._travel(LATENCY_S)
+        await self._travel(self._faults.latency_s)
         return [fill for fill in await super().fills_since(symbol, since_ms) if self._is_seen(fill.time_ms)]
 
     async def account(self) -> Account:
-        await self._travel(LATENCY_S)
+        await self._travel(self._faults.latency_s)
         return await super().account()
 
+    async def probe(self, symbol: str) -> None:
+        await self._travel(self._faults.latency_s)
+
     async def quote(self, symbol: str) -> Quote:
-        await self._travel(LATENCY_S)
+        await self._travel(self._faults.latency_s)
         return await super().quote(symbol)
 
     async def events(self) -> AsyncIterator[ExchangeEvent]:
@@ -247,8 +254,10 @@ class World:
     foreign: dict[str, Decimal] = field(default_factory=dict)  # positions that are none of the trade's business
     live: bool = False
     key: str = "k"
+    advanced: AdvancedRules = field(default_factory=AdvancedRules)
     faults: Faults = field(default_factory=Faults)
     placed: list[Order] = field(default_factory=list)
+    start_ms: int = START_MS
     watch: Invariants | None = None  # looks at I1 to I7 after each event
     trader: Trader | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -269,7 +278,7 @@ class World:
     async def start_trader(self) -> None:
         """Returns once it is ready for alerts: its live trades are taken up by then."""
         self.stop = asyncio.Event()
-        config = TraderConfig(self.rules, live=self.live, key_fingerprint=self.key)
+        config = TraderConfig(self.rules, live=self.live, key_fingerprint=self.key, advanced=self.advanced)
         lease = InMemoryLease(self.server, "trader", "site-1", ttl_s=5.0)
         self.exchange = SimulatedExchange(self.venue, self.clock, self.faults, self.placed, self.watch)
         self.journal = HeardJournal(self.store, self._wake, self.watch)
@@ -338,7 +347,7 @@ class World:
         last_minute = -1
         while True:
             elapsed = self.clock.monotonic()
-            now_ms = START_MS + round(elapsed * 1000)
+            now_ms = self.start_ms + round(elapsed * 1000)
             if self.watch is not None:
                 self.watch.time_passes()
             self.move_to(self.price_at(elapsed), now_ms)
@@ -459,6 +468,23 @@ class World:
         await InMemoryInbox(self.server).put(envelope)
         return envelope.alert_id
 
+    async def ask(self, action: str, symbol: str = "ETHUSDT", **fields: Any) -> str:
+        """Put a request of the advanced webhook into the inbox, as the gateway would. Returns its id."""
+        self.busy()
+        sized = {} if action == "close" else {"balance_percentage": 0.25, "leverage": 10}
+        body = json.dumps({"symbol": symbol, "action": action, **sized, **fields}, default=str).encode()
+        asked = parse_request(body)
+        assert isinstance(asked, AdvancedRequest), asked
+        envelope = request_envelope(asked, body, self.clock.wall_ms(), self.clock.monotonic())
+        await InMemoryInbox(self.server).put(envelope)
+        return envelope.alert_id
+
+    async def asks(self, action: str, symbol: str = "ETHUSDT", **fields: Any) -> Mapping[str, Any]:
+        """The same, and its answer."""
+        answer = await self.reply(await self.ask(action, symbol, **fields), 40.0)
+        assert answer is not None, f"no answer to {action} {symbol}"
+        return answer
+
     async def enters(self, side: Side = Side.BUY, *, block: bool = True, **fields: Any) -> str:
         """An alert, and the trade that has filled and is protected: stop, targets and backstop rest."""
         trade_id = await self.alert(side=side.value, **(BLOCKS[side] if block else {}), **fields)
@@ -470,9 +496,10 @@ class World:
         """What the stream node says beside the market this world makes."""
         await InMemoryMarketBus(self.market_server).publish(messages)
 
-    async def operator(self, command: str) -> Mapping[str, Any] | None:
+    async def operator(self, command: str, **arguments: str) -> Mapping[str, Any] | None:
         name = f"operator-{command}-{self.clock.monotonic()}"
-        envelope = AlertEnvelope(name, name, 60, {"command": command}, 0, self.clock.monotonic(), source="operator")
+        body = {"command": command, **arguments}
+        envelope = AlertEnvelope(name, name, 60, body, 0, self.clock.monotonic(), source="operator")
         await InMemoryInbox(self.server).put(envelope)
         return await self.reply(name)
 
@@ -553,18 +580,21 @@ def simulate(
     rules: TradingRules | None = None,
     balance: Decimal = Decimal(10_000),
     watched: bool = True,
+    start_ms: int = START_MS,
     **settings: Any,
 ) -> T:
     """Play ``story`` in a fresh world; ``settings`` are fields of World. ``watched``: the invariants hold all along."""
     loop = VirtualTimeLoop()
-    clock = VirtualClock(loop, START_MS)
+    clock = VirtualClock(loop, start_ms)
 
     async def play() -> T:
         config = VenueConfig(balance=balance, reduce_only_policy=policy)
-        venue = Venue(PRICES, START_MS, config)
+        venue = Venue(PRICES, start_ms, config)
         inbox, market = InMemoryServer(clock), InMemoryServer(clock)
         points = [(seconds, Decimal(str(price))) for seconds, price in path]
-        world = World(loop, clock, rules or TradingRules(), venue, inbox, market, JournalStore(), points, **settings)
+        world = World(
+            loop, clock, rules or TradingRules(), venue, inbox, market, JournalStore(), points, start_ms=start_ms, **settings
+        )
         world.watch = Invariants(venue, clock, lag_s=1.0) if watched else None
         await world.start()
         try:
