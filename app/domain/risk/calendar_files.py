@@ -27,13 +27,17 @@ def read_calendar(text: str, name: str) -> Calendar:
     kind = name.rpartition(".")[2].lower()
     if kind not in ("ics", "csv"):
         raise BadCalendar(f"{name}: a calendar is a file ending in .ics or .csv")
-    entries = _of_ics(text, name) if kind == "ics" else _of_csv(text, name)
-    return Calendar(tuple(sorted(entries, key=lambda event: event.at_ms)))
+    try:
+        entries = sorted(_of_ics(text, name) if kind == "ics" else _of_csv(text, name), key=lambda event: event.at_ms)
+    except csv.Error as error:
+        raise BadCalendar(f"{name}: not a CSV file: {error}") from None
+    return Calendar(tuple(entries))
 
 
 def _of_csv(text: str, name: str) -> Iterator[HighImpactEvent]:
     rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), skipinitialspace=True)
-    missing = {"time", "title"} - set(rows.fieldnames or ())
+    rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or ()]
+    missing = {"time", "title"} - set(rows.fieldnames)
     if missing:
         raise BadCalendar(f"{name}: its first line must name the columns time,title (and impact, if you like)")
     for row in rows:

@@ -14,22 +14,24 @@ from app.domain.risk.view import RiskView
 from app.domain.verdict import Verdict
 from app.domain.views import SymbolView
 
+CLEAR = "not tripped"
+
 
 def day_breaker(risk: RiskView) -> Verdict:
     """−3 R or −2.5 R on the UTC day: no new entries."""
     trip = risk.trip(Breaker.DAY_HALT, Breaker.DAY_ENTRIES)
-    return fail("day_breaker", "day_loss_limit", cause=trip.cause) if trip else ok("day_breaker")
+    return fail("day_breaker", "day_loss_limit", cause=trip.cause) if trip else ok("day_breaker", CLEAR)
 
 
 def rolling_24h(risk: RiskView) -> Verdict:
     trip = risk.trip(Breaker.ROLLING_24H)
-    return fail("rolling_24h", "rolling_24h_limit", cause=trip.cause) if trip else ok("rolling_24h")
+    return fail("rolling_24h", "rolling_24h_limit", cause=trip.cause) if trip else ok("rolling_24h", CLEAR)
 
 
 def side_breaker(side: Side | None, risk: RiskView) -> Verdict:
     """−3 R on one side pauses that side only."""
     trip = None if side is None else risk.trip(Breaker.of_side(side))
-    return fail("side_breaker", "side_loss_limit", cause=trip.cause) if trip else ok("side_breaker")
+    return fail("side_breaker", "side_loss_limit", cause=trip.cause) if trip else ok("side_breaker", CLEAR)
 
 
 def equity_stop(risk: RiskView) -> Verdict:
