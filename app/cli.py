@@ -272,6 +272,22 @@ def operator(
 
 
 @app.command()
+def statistics(
+    days: Annotated[float | None, typer.Option(help="So far back; without it, all there is.")] = None,
+    side: Annotated[str | None, typer.Option(help="BUY or SELL.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Of the main leg, in any spelling.")] = None,
+    mode: Annotated[str | None, typer.Option(help="btc_alpha_hedge, triple_alpha or advanced.")] = None,
+    journal: Annotated[Path | None, typer.Option(help="Another journal than that of the settings (journal.path).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as GET /statistics answers it.")] = False,
+) -> None:
+    """What the closed trades say, net of fees and funding: results, execution, hedges, flags."""
+    from app.local.statistics import read_question, show_statistics
+
+    question = read_question(days, side, symbol, mode)
+    raise typer.Exit(show_statistics(journal or load_settings().journal.path, question, as_json, SystemClock()))
+
+
+@app.command()
 def settings(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="As the table in docs/settings.md.")] = False,
 ) -> None:

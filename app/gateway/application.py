@@ -4,7 +4,7 @@ from fastapi import FastAPI
 
 from app.bus.port import Inbox
 from app.clock import Clock
-from app.gateway import advanced, exchange_config, failures, health, operations, trades, webhook
+from app.gateway import advanced, exchange_config, failures, health, operations, statistics, trades, webhook
 from app.gateway.config import GatewayConfig
 from app.gateway.security import Doorkeeper, OperatorDoor
 from app.storage.secrets import SecretStore
@@ -25,6 +25,7 @@ def create_app(
     app.include_router(webhook.routes(webhook.Webhook(config, inbox, clock, doorkeeper)))
     app.include_router(advanced.routes(advanced.AdvancedWebhook(config, inbox, clock, doorkeeper)))
     app.include_router(trades.routes(reader, doorkeeper))
+    app.include_router(statistics.routes(reader, doorkeeper, clock))
     door = OperatorDoor(config.operator_token)
     app.include_router(operations.routes(operations.Operations(config, inbox, clock, door)))
     if store is not None:

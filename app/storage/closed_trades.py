@@ -25,6 +25,7 @@ class ClosedFilter:
     symbol: str | None = None
     mode: str | None = None
     of_the_strategy: bool = False  # not the advanced webhook's
+    filled: bool = False  # not those that bought nothing
     last: int | None = None
 
     def wants(self, trade: ClosedTrade) -> bool:
@@ -35,6 +36,7 @@ class ClosedFilter:
             and self.symbol in (None, trade.symbol)
             and self.mode in (None, trade.mode)
             and (trade.is_of_the_strategy or not self.of_the_strategy)
+            and (trade.is_filled or not self.filled)
         )
 
     def newest(self, newest_first: Iterable[ClosedTrade]) -> list[ClosedTrade]:

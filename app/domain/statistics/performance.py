@@ -19,6 +19,7 @@ from app.domain.statistics.measures import (
 
 ENOUGH_TRADES = 30  # under it, nothing measured here tells skill from luck
 DAY_MS = 86_400_000
+_MONEY_PLACES = Decimal("0.00000001")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def performance(trades: Sequence[ClosedTrade], days: float) -> Performance:
         average_r_95=mean_95(results),
         average_win_r=mean(wins),
         average_loss_r=mean(losses),
-        expectancy=net / len(filled) if filled else None,
+        expectancy=(net / len(filled)).quantize(_MONEY_PLACES) if filled else None,
         net_r=float(sum(results, ZERO)),
         gross_r=float(sum((trade.gross_r for trade in filled), ZERO)),
         fee_r=mean([trade.fee_r for trade in filled]),

@@ -34,10 +34,11 @@ class Statistics:
 
 
 def statistics(
-    trades: Sequence[ClosedTrade], last_of_sides: Mapping[Side, Sequence[Decimal]], since_ms: int, until_ms: int
+    trades: Sequence[ClosedTrade], last_of_sides: Mapping[Side, Sequence[Decimal]], since_ms: int, now_ms: int
 ) -> Statistics:
     """``trades`` in any order. ``last_of_sides``: net R of each side's last strategy trades, oldest first, whenever closed."""
     ordered = sorted(trades, key=lambda trade: (trade.closed_ms, trade.trade_id))
+    until_ms = max(now_ms, ordered[-1].closed_ms + 1) if ordered else now_ms  # a simulated exchange may be ahead of the clock
     days = _days(ordered, since_ms, until_ms)
     together = performance(ordered, days)
     flags = tuple(side_flag(side, results) for side, results in last_of_sides.items())
