@@ -63,12 +63,12 @@ class EquityFeed:
 
     async def feed(self) -> None:
         """Tell the book, unless it is not clear just now what the equity consists of; then a later reading will do."""
-        if self._account.is_corrected:
-            self._account.is_corrected, self._must_ask = False, True
+        now = self._clock.monotonic()
+        if self._account.is_corrected:  # by then the stream has told why, if it is going to
+            self._account.is_corrected, self._must_ask, self._ask_from = False, True, now + ASK_EVERY_S
         if not self._must_ask:
             self.tell()
             return
-        now = self._clock.monotonic()
         if now < self._ask_from:
             return
         self._ask_from = now + ASK_EVERY_S
@@ -102,8 +102,8 @@ class EquityFeed:
         before = await self._fresh()
         self._account.read(await self._exchange.account())
         after = await self._fresh()
-        self._account.is_corrected = False
-        return after if before == after and told == self._told else None
+        is_settled = before == after and told == self._told and not self._account.is_corrected
+        return after if is_settled else None
 
     async def _fresh(self) -> list[Transfer]:
         mark: Mapping[str, Any] = self._risk.transfers

@@ -295,6 +295,10 @@ class Trader:
         self._risk.tick()
         self._equity.tell()
 
+    def status(self) -> Mapping[str, Any]:
+        """What it says of itself in its heartbeat."""
+        return self._status.words()
+
     async def _watch_risk(self) -> None:
         while True:
             await self._clock.sleep(self._config.risk_every_s)

@@ -497,7 +497,7 @@ class World:
         await InMemoryMarketBus(self.market_server).publish(messages)
 
     async def operator(self, command: str, **arguments: str) -> Mapping[str, Any] | None:
-        name = f"operator-{command}-{self.clock.monotonic()}"
+        name = "-".join(("operator", command, *arguments.values(), str(self.clock.monotonic())))
         body = {"command": command, **arguments}
         envelope = AlertEnvelope(name, name, 60, body, 0, self.clock.monotonic(), source="operator")
         await InMemoryInbox(self.server).put(envelope)
