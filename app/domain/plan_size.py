@@ -84,33 +84,33 @@ class Sizer:
             bounded, verdict = cap(quantity)
             stepped, _ = self._on_the_step(bounded)
             if not stepped:
-                return nothing_left
+                return nothing_left()
             self._note(verdict, warn=bounded < quantity)
             quantity = stepped
         return quantity
 
-    def _caps(self, legs: tuple[Leg, ...]) -> Iterator[tuple[Cap, Verdict]]:
+    def _caps(self, legs: tuple[Leg, ...]) -> Iterator[tuple[Cap, Callable[[], Verdict]]]:
         """Each with what is said when it leaves nothing."""
         facts, rules, leverage = self._facts, self._rules, self._leverage
         unit = unit_costs(facts, self._levels, legs, rules)
         limit_r, exposure = rules.fees.max_worst_case_r, rules.risk.exposure
         yield (
             lambda quantity: limits.margin(quantity, unit, facts.available, rules.sizing.margin_use, leverage),
-            fail("margin", "insufficient_margin", available=f"{facts.available:.2f}"),
+            lambda: fail("margin", "insufficient_margin", available=f"{facts.available:.2f}"),
         )
         yield (
             lambda quantity: limits.worst_case(quantity, unit, facts.equity * self._risk, limit_r),
-            fail("worst_case", "worst_case_too_large", limit=limit_r),
+            lambda: fail("worst_case", "worst_case_too_large", limit=limit_r),
         )
         lines = book_lines(facts, self._levels, legs, self._risk_view.positions, self._market, rules)
         correlations = known_correlations(self._market, rules)
         yield (
             lambda quantity: value_at_risk_limit(quantity, lines, correlations, facts.equity, exposure),
-            fail("var", "var_too_high", limit=f"{exposure.max_var:.2%}"),
+            lambda: fail("var", "var_too_high", limit=f"{exposure.max_var:.2%}"),
         )
         yield (
             lambda quantity: net_exposure_limit(quantity, lines, facts.equity, exposure),
-            fail("net_exposure", "net_exposure_too_high", limit=exposure.max_net),
+            lambda: fail("net_exposure", "net_exposure_too_high", limit=exposure.max_net),
         )
 
     def _note(self, verdict: Verdict, *, warn: bool) -> None:
