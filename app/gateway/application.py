@@ -6,6 +6,7 @@ from app.bus.port import Inbox
 from app.clock import Clock
 from app.gateway import advanced, exchange_config, failures, health, operations, statistics, trades, webhook
 from app.gateway.config import GatewayConfig
+from app.gateway.measured import Measured
 from app.gateway.security import Doorkeeper, OperatorDoor
 from app.storage.secrets import SecretStore
 from app.storage.sqlite import JournalReader
@@ -21,6 +22,7 @@ def create_app(
         redirect_slashes=False,  # a redirect would repeat the address, token and all
     )
     failures.install(app)
+    app.add_middleware(Measured, clock=clock)
     doorkeeper = Doorkeeper(config.token, required=config.auth_required)
     app.include_router(webhook.routes(webhook.Webhook(config, inbox, clock, doorkeeper)))
     app.include_router(advanced.routes(advanced.AdvancedWebhook(config, inbox, clock, doorkeeper)))

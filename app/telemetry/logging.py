@@ -19,6 +19,7 @@ MASK = "***"
 _SECRET_NAME = re.compile(r"(^|_)(token|secret|password|passphrase|authorization|signature|api_?key)$", re.IGNORECASE)
 _MACHINERY = frozenset({"_record", "_from_structlog", "exc_info", "stack_info"})
 _PASSWORD_IN_URL = re.compile(r"(?<=://)[^/\s@\"']*@")
+_FOR_MACHINES = ("app.telemetry.metrics",)
 _QUIET = ("alembic", "uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "asyncio")
 
 
@@ -45,7 +46,7 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for name in _QUIET:
+    for name in (*_QUIET, *(() if json_lines else _FOR_MACHINES)):
         logging.getLogger(name).setLevel(logging.WARNING)
     structlog.configure(
         processors=[

@@ -15,6 +15,7 @@ from app.trader.desk import Desk
 
 log = structlog.get_logger(__name__)
 
+LOOK_AGAIN_S = 15.0
 RETRY_S, MAX_CONNECT_WAIT_S, CONNECT_TRIES = 0.5, 10.0, 4
 USUAL_FUNDING_INTERVAL_H = 8
 
@@ -51,6 +52,7 @@ class Preparation:
         self.commissions: dict[str, CommissionRates] = {}
         self.terms: dict[str, ContractTerms] = {}
         self.leverages: dict[str, int] = {}  # in force, as far as we know
+        self._look_from = 0.0
 
     def funding_interval_h(self, symbol: str) -> int:
         """As the contract's terms have it; until they are read, the usual eight hours."""
@@ -70,6 +72,8 @@ class Preparation:
 
     def needs(self, leverage: int) -> list[str]:
         """Symbols where another leverage is in force and, as far as we know, nothing is open."""
+        if self._clock.monotonic() < self._look_from:
+            return []
         differing = (symbol for symbol in self._rules.symbols if self.leverages.get(symbol) != leverage)
         owned = self._account.positions.keys() | self._desk.owners().keys()
         return [symbol for symbol in differing if symbol not in owned]
@@ -80,7 +84,9 @@ class Preparation:
 
     async def change_leverage(self, leverage: int) -> None:
         """Wherever nothing is open. Nothing may be opened meanwhile. Raises ExchangeError."""
-        for symbol in self.needs(leverage):
+        symbols = self.needs(leverage)
+        self._look_from = self._clock.monotonic() + LOOK_AGAIN_S  # one that somebody else uses may stay so for days
+        for symbol in symbols:
             await self._set_margin(symbol, leverage)
             log.info("leverage_set", symbol=symbol, leverage=self.leverages.get(symbol))
 
