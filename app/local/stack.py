@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,12 @@ FEED_TELLS_WITHIN_S = 1.5
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """``directory`` keeps journal, Redis data and logs. ``simulator`` holds further arguments of ``quantcloud simulator``."""
+    """``directory`` keeps journal, Redis data and logs. ``simulator`` holds further arguments of ``quantcloud simulator``,
+    ``environment`` settings that every part is to have, whatever else is configured."""
 
     directory: Path
     simulator: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class LocalStack:
@@ -160,6 +162,7 @@ class LocalStack:
     def _environment(self) -> dict[str, str]:
         settings = self._settings
         environment = {
+            **self._options.environment,
             "QC_REDIS__INBOX_URL": self.redis_url,
             "QC_REDIS__MARKET_URL": settings.redis.market_url or self.redis.url,
             "QC_JOURNAL__PATH": str(self.journal_path),

@@ -31,6 +31,7 @@ from app.clock import SystemClock
 from app.domain.instrument import Side
 from app.domain.orders import MarketOrder
 from app.exchange.binance import BinanceConfig, BinanceExchange
+from app.local.demo import ANY_PRICE
 from app.local.ports import free_port
 from app.local.stack import LocalStack, StackOptions, running_stack
 from app.settings import load_settings
@@ -226,7 +227,7 @@ async def run(alerts: int, runs: int, delays: Sequence[float], warmup: int, keep
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         directory = keep or Path(temporary)
-        options = StackOptions(directory, ("--balance", "1000000", "--limits-factor", "1000", "--script", "600:0"))
+        options = StackOptions(directory, ("--balance", "1000000", "--limits-factor", "1000", "--script", "600:0"), ANY_PRICE)
         async with running_stack(load_settings(), options, SystemClock()) as stack:
             simulator = Simulator(stack.simulator_url)
             await simulator.connect()

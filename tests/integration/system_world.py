@@ -15,7 +15,7 @@ from app.bus.redis import RedisInbox, RedisMarketBus
 from app.clock import Clock, SystemClock
 from app.domain.market import BarIndicators, BetaReading, MarkPrice, Quote
 from app.domain.plan import OrderName
-from app.local.demo import is_all_protected
+from app.local.demo import ANY_PRICE, is_all_protected
 from app.local.processes import ProcessFailed
 from app.local.simulation import SimulatorControl
 from app.local.stack import LocalStack, StackOptions, running_stack
@@ -250,7 +250,7 @@ async def system_world(directory: Path, simulator: Sequence[str]) -> AsyncIterat
     clock = SystemClock()
     settings = load_settings(gateway=GatewaySettings(port=0))
     try:
-        async with running_stack(settings, StackOptions(directory, simulator), clock) as stack:
+        async with running_stack(settings, StackOptions(directory, simulator, ANY_PRICE), clock) as stack:
             world = SystemWorld(stack, directory, clock)
             try:
                 yield world
