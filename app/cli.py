@@ -341,6 +341,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from app.replay.alerts import BadReplayInput
     from app.storage.port import JournalUnavailable
     from app.storage.secrets import SecretsUnavailable
+    from app.trader.event_calendar import BadCalendarFile
 
     adapters = (NoRedisServer, BusUnavailable, ExchangeError, JournalUnavailable, SecretsUnavailable)
-    return (BadSettings, BadGatewayConfig, BadReplayInput, GatewayNotStarted, ProcessFailed, *adapters)
+    return (BadSettings, BadGatewayConfig, BadCalendarFile, BadReplayInput, GatewayNotStarted, ProcessFailed, *adapters)

@@ -1,5 +1,6 @@
 """The operator's calendar of high-impact events: read at start, and again whenever its file has changed."""
 
+import asyncio
 from pathlib import Path
 
 import structlog
@@ -37,7 +38,7 @@ class EventCalendar:
             self.current = _read(self._path)
         self._judge()
 
-    def look(self) -> None:
+    async def look(self) -> None:
         """Read again when the file has changed; warn when it is about to fail its purpose."""
         now = self._clock.monotonic()
         if now - self._looked_at < LOOK_EVERY_S:
@@ -48,7 +49,8 @@ class EventCalendar:
         try:
             stamp = _stamp(self._path)
             if stamp != self._stamp:
-                self._stamp, self.current = stamp, _read(self._path)
+                self._stamp = stamp
+                self.current = await asyncio.to_thread(_read, self._path)  # a long one takes its time to be understood
                 log.info("calendar_read", events=len(self.current.events))
         except BadCalendarFile as error:
             self._warn(f"{error}; what was read before stays in force")

@@ -303,7 +303,7 @@ class Trader:
         while True:
             await self._clock.sleep(self._config.risk_every_s)
             self.check_risk()
-            self._risk.calendar.look()
+            await self._risk.calendar.look()
             await self._risk.keep()
             if self._is_prepared and self._preparation.needs(self._risk.leverage):
                 await self._change_leverage()

@@ -88,6 +88,17 @@ async def test_a_repeated_fill_counts_once(journal: Journal) -> None:
     assert stored.fills == (a_fill(1), a_fill(2), a_fill(1, symbol="ETHUSDT"))
 
 
+async def test_closings_are_read_from_a_moment_on_oldest_first(journal: Journal) -> None:
+    for number in (1, 2, 3):
+        await journal.open_trade(an_alert(number), a_plan(number))
+    closings = [replace(a_closing(f"trade{number}"), exchange_ms=number * 1_000) for number in (2, 1)]
+    for closing in (*closings, replace(closings[0], reason="twice")):
+        journal.append(closing)
+    assert await journal.closings_since(0) == closings[::-1]
+    assert await journal.closings_since(2_000) == closings[:1]
+    assert await journal.closings_since(2_001) == []
+
+
 async def test_net_quantities_are_the_signed_sum_of_fills(journal: Journal) -> None:
     for number in (1, 2, 3):
         await journal.open_trade(an_alert(number), a_plan(number))
