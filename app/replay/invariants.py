@@ -88,8 +88,6 @@ class Invariants:
         self._check("I2", plan.trade_id, first == plan.trade_id and not known, f"the alert is that of trade {first}")
         self._check("I2", plan.trade_id, plan.trade_id == trade_id_for(plan.alert_key), "its id does not follow from the alert")
         self._check("I6", plan.trade_id, not self._paused, f"planned while paused ({self._paused})")
-        closed = [b for b in self._tripped if b.halts or b is Breaker.of_side(plan.side)]
-        self._check("I6", plan.trade_id, not closed, f"planned while a breaker is tripped ({', '.join(closed)})")
         bound = plan.rules.fees.max_worst_case_r
         self._check("I6", plan.trade_id, plan.worst_case_r <= bound, f"worst case {plan.worst_case_r} R, allowed {bound} R")
         hedges = (_Leg(h.instrument.symbol, h.side, h.max_quantity) for h in plan.hedges)
@@ -117,6 +115,8 @@ class Invariants:
             return
         leg = watched.legs[name.leg] if name.leg < len(watched.legs) else None
         is_entry = name.purpose.is_entry
+        tripped = [b for b in self._tripped if is_entry and (b.halts or b is Breaker.of_side(watched.plan.side))]
+        self._check("I6", name.trade_id, not tripped, f"{order.client_id} sent while {', '.join(tripped)} is tripped")
         as_planned = (
             leg is not None
             and order.symbol == leg.symbol

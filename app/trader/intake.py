@@ -130,6 +130,7 @@ class Intake:
         for symbol in plan.symbols:
             if (quote := self._market.quotes.get(symbol)) is not None:
                 live.trade.quotes[symbol] = (quote, self._market.quote_seen_at[symbol])
+        live.trade.buying_stopped = self._risk.forbids(plan.side)  # a breaker may have tripped while the plan was written
         self._desk.start(live, _headline(plan))
 
     def _trade_on(self, symbol: str) -> LiveTrade | None:

@@ -159,6 +159,10 @@ class RiskDesk:
         """Breakers that keep all entries out."""
         return [trip.breaker.value for trip in self.book.trips if trip.breaker.halts]
 
+    def forbids(self, side: Side) -> bool:
+        """Whether a tripped breaker keeps a trade of that side out."""
+        return any(trip.breaker.halts or trip.breaker is Breaker.of_side(side) for trip in self.book.trips)
+
     def _take(self, outcome: tuple[RiskBook, Events]) -> None:
         self.book, events = outcome
         for event in events:

@@ -73,7 +73,7 @@ class Trader:
         self.desk = Desk(exchange, journal, clock, self._exchange_clock, self._spawn)
         self._lease = LeaseKeeper(lease, self._switches, config, clock, on_lost=lambda: self.desk.tell_all(StopBuying()))
         self._metrics = Metrics("trader", clock)
-        self._risk = RiskDesk(
+        self.risk = RiskDesk(
             config,
             journal,
             self.desk,
@@ -84,9 +84,9 @@ class Trader:
             self._metrics,
             self._spawn,
         )
-        self._equity = EquityFeed(exchange, journal, self._account, self._risk, clock, self._exchange_clock)
-        self._trade_metrics = TradeMetrics(self._metrics, self._risk.delayed)
-        self._probe = LatencyProbe(exchange, config.rules.symbol, config.probe_every_s, clock, self._metrics, self._risk.delayed)
+        self._equity = EquityFeed(exchange, journal, self._account, self.risk, clock, self._exchange_clock)
+        self._trade_metrics = TradeMetrics(self._metrics, self.risk.delayed)
+        self._probe = LatencyProbe(exchange, config.rules.symbol, config.probe_every_s, clock, self._metrics, self.risk.delayed)
         self._preparation = Preparation(exchange, self.desk, self._account, config.rules, clock)
         self._intake = Intake(
             config,
@@ -98,7 +98,7 @@ class Trader:
             self._switches,
             clock,
             self._preparation,
-            self._risk,
+            self.risk,
             self._metrics,
         )
         self._reconciler = Reconciler(exchange, journal, self.desk, self._market, self._account, clock)
@@ -107,7 +107,7 @@ class Trader:
             journal,
             self.desk,
             self._switches,
-            self._risk,
+            self.risk,
             clock,
             self._exchange_clock,
             self._metrics,
@@ -122,7 +122,7 @@ class Trader:
             self._switches,
             clock,
             self._intake.one_at_a_time,
-            risk=lambda: self._risk.view(None),
+            risk=lambda: self.risk.view(None),
             on_margin=self._preparation.forget,
         )
         self._keys = keys
@@ -151,7 +151,7 @@ class Trader:
             self._account,
             self._switches,
             self._preparation,
-            self._risk,
+            self.risk,
             self._hearing,
             clock,
             self._exchange_clock,
@@ -199,7 +199,7 @@ class Trader:
         await self._hearing.latest_market()
         self._account.read(await self._exchange.account())
         await self._reconciler.recover_trades(lives)
-        await self._risk.start()
+        await self.risk.start()
         log.info("trader_ready", mode=self._config.exchange_name, live_trades=len(self.desk.trades), starts=lives)
         loops = (
             self._hearing.exchange_events,
@@ -226,7 +226,7 @@ class Trader:
             work.close()
 
     async def _alerts(self) -> None:
-        await self._preparation.prepare(self._risk.leverage)
+        await self._preparation.prepare(self.risk.leverage)
         self._is_prepared = True
         await self._reception.receive()
 
@@ -263,7 +263,7 @@ class Trader:
         """Account for it, free its symbols, tell its sender, and let an alert that waited for its end have its turn."""
         closed = await self._settlement.settle(live, reason)
         self.desk.forget(live)
-        self._risk.closed(closed)
+        self.risk.closed(closed)
         self._metrics.emit({"trade_r": float(closed.net_r)})
         if not live.replied:
             live.replied = True
@@ -271,7 +271,8 @@ class Trader:
         if (waiting := self._intake.reversals.pop(live.trade_id, None)) is not None:
             item, taken_at = waiting
             waited_ms = round((self._clock.monotonic() - taken_at) * 1000)
-            await self._reception.handle(replace(item, age_ms=item.age_ms + waited_ms))
+            # its latencies would be those of the trade it waited for
+            await self._reception.handle(replace(item, age_ms=item.age_ms + waited_ms, redelivered=True))
 
     # --- upkeep -------------------------------------------------------------------------------------------------------
 
@@ -292,7 +293,7 @@ class Trader:
 
     def check_risk(self) -> None:
         """Hold the open trades, the equity and the time of day against the breakers, now."""
-        self._risk.tick()
+        self.risk.tick()
         self._equity.tell()
 
     def status(self) -> Mapping[str, Any]:
@@ -303,16 +304,16 @@ class Trader:
         while True:
             await self._clock.sleep(self._config.risk_every_s)
             self.check_risk()
-            await self._risk.calendar.look()
-            await self._risk.keep()
-            if self._is_prepared and self._preparation.needs(self._risk.leverage):
+            await self.risk.calendar.look()
+            await self.risk.keep()
+            if self._is_prepared and self._preparation.needs(self.risk.leverage):
                 await self._change_leverage()
 
     async def _change_leverage(self) -> None:
         """The ramp's or the latency guard's, where nothing is open and nothing is just being opened."""
         async with self._intake.one_at_a_time:
             try:
-                await self._preparation.change_leverage(self._risk.leverage)
+                await self._preparation.change_leverage(self.risk.leverage)
             except ExchangeError as error:
                 log.warning("leverage_not_set", error=str(error))
 

@@ -11,8 +11,10 @@ from app.domain.instrument import Side
 from app.domain.plan import Plan
 from app.domain.risk.rules import BreakerRules, RampRules
 from app.storage.codec import load
+from app.storage.port import AlertRecord, TradeClosed
 
 DAY_MS = 86_400_000
+D = Decimal(0)
 BEFORE_MIDNIGHT = 1_750_032_000_000 - 50 * 60_000  # 23:10 UTC
 NO_RAMP = RampRules(on=False)
 UNHEDGED = 0.1  # no hedge is opened on alts so little correlated, and a stopped trade costs its whole R
@@ -289,3 +291,22 @@ def test_the_tracker_tells_how_things_stand() -> None:
         assert "no calendar" in told["calendar"]["problem"]
 
     simulate(story, follow=0.0)
+
+
+def test_a_breaker_that_trips_while_a_plan_is_written_keeps_its_entry_back() -> None:
+    async def story(world: World) -> None:
+        opens = world.journal.open_trade
+
+        async def opens_slowly(alert: AlertRecord, plan: Plan) -> None:
+            await opens(alert, plan)
+            desk = world.trader.risk
+            desk.closed(TradeClosed("other", world.clock.wall_ms(), "stop", D, D, D, Decimal(1), Decimal(-3), {"side": "BUY"}))
+
+        world.journal.open_trade = opens_slowly  # type: ignore[method-assign]
+        trade_id = await world.alert(**BLOCKS[Side.BUY])
+        stored = await world.ends_properly(trade_id)
+        assert "day_halt" in said(world, "breaker_tripped")
+        assert stored.fills == ()
+        assert stored.orders == ()
+
+    simulate(story)
