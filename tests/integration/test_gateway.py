@@ -327,7 +327,9 @@ async def test_every_error_has_one_shape(world: GatewayWorld) -> None:
 
 async def test_the_interface_is_documented(world: GatewayWorld) -> None:
     paths = (await world.client.get("/openapi.json")).json()["paths"]
-    assert set(paths) == {"/webhook", "/webhook/{token}", "/trades/{trade_id}", "/health"}
+    assert set(paths) >= {"/webhook", "/webhook/{token}", "/trades/{trade_id}", "/health"}
+    names = ("advanced-trading-webhook", "state-aware-ma-cross-webhook")
+    assert set(paths) >= {f"/binance/{name}{suffix}" for name in names for suffix in ("", "/{token}")}
     assert set(paths["/webhook"]["post"]["responses"]) >= {"200", "400", "401", "413", "422", "503"}
     assert "symbol" in json.dumps(paths["/webhook"]["post"]["requestBody"])
 
