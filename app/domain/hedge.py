@@ -70,5 +70,7 @@ def hedge_quantity(btc_filled: Decimal, ratio: Decimal, max_quantity: Decimal, i
 
 
 def hedge_stop(side: Side, level: Decimal, atr: Decimal, multiple: Decimal, instrument: Instrument) -> Decimal:
-    """``multiple`` × ATR14 beyond ``level`` (the structure's edge when known, else the reference price), on the tick."""
-    return max(instrument.stop_price(side, level - side.sign * multiple * atr), instrument.tick)
+    """``multiple`` × ATR14 beyond ``level`` (the structure's edge when known, else the reference price), on the tick; at least
+    one tick, however still the market is."""
+    beyond = max(multiple * atr, instrument.tick)
+    return max(instrument.stop_price(side, level - side.sign * beyond), instrument.tick)
