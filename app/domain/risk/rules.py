@@ -77,8 +77,8 @@ class LatencyRules(Rules):
 class VolatilityRules(Rules):
     """Of the last hour's 1-minute returns over their own median of 24 hours, and ATR14 over the price.
 
-    Crypto's hours differ by a factor of two within an ordinary day; three times the usual is an event nobody had in a calendar.
-    An ATR of 1 % in one bar is some ten times what three minutes usually make of BTC: stops slip there, whatever is usual now.
+    On the recorded month (BTC, May 2025) the ratio was over 2 in 7 % of all minutes and over 3 in 0.6 %: news, not a tide.
+    ATR14 of 3 minutes never reached half of ``max_atr``: beyond it stops slip, whatever the last 24 hours were like.
     """
 
     halve_above: Positive = Decimal(2)
@@ -104,8 +104,8 @@ class EventRules(Rules):
 class ExposureRules(Rules):
     """Of the whole book, hedges and everything else that is open included, over equity.
 
-    Value at risk knows no stops. What 0.75 % of risk buys behind the nearest usual stop has 1.6 % at risk in half an hour of an
-    ordinary market, hedged half of it: 2 % leaves these alone, and cuts what volatility or other positions make more of.
+    Value at risk knows no stops. What 0.75 % of risk buys behind the nearest stop that fees allow has 1.4 % at risk in half an
+    hour of an ordinary market, hedged half of it: 2 % leaves these alone, and cuts what volatility or other positions add.
     """
 
     max_var: Annotated[Decimal, Field(gt=0, le=1)] = Decimal("0.02")  # value at risk
