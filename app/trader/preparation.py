@@ -53,6 +53,7 @@ class Preparation:
         self.terms: dict[str, ContractTerms] = {}
         self.leverages: dict[str, int] = {}  # in force, as far as we know
         self._look_from = 0.0
+        self.is_done = False
 
     def funding_interval_h(self, symbol: str) -> int:
         """As the contract's terms have it; until they are read, the usual eight hours."""
@@ -69,6 +70,7 @@ class Preparation:
                 except (NotExecuted, OutcomeUnknown) as error:
                     log.warning("symbol_not_prepared", symbol=symbol, error=str(error))
                     await self._clock.sleep(RETRY_S)
+        self.is_done = True
 
     def needs(self, leverage: int) -> list[str]:
         """Symbols where another leverage is in force and, as far as we know, nothing is open."""

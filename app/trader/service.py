@@ -10,12 +10,11 @@ from typing import Any
 
 import structlog
 
-from app.bus.port import BusUnavailable, Inbox, Lease, MarketBus
+from app.bus.port import Inbox, Lease, MarketBus
 from app.clock import Clock, ExchangeClock
 from app.domain.advanced_answers import Answer
 from app.domain.refusals import refuse
 from app.domain.trade.messages import StopBuying
-from app.exchange.errors import ExchangeError
 from app.exchange.port import Exchange
 from app.storage.port import Journal
 from app.telemetry.metrics import Metrics
@@ -41,6 +40,7 @@ from app.trader.settlement import Settlement
 from app.trader.status import StatusBoard
 from app.trader.switches import SwitchBoard
 from app.trader.trade_metrics import TradeMetrics
+from app.trader.upkeep import Upkeep
 
 log = structlog.get_logger(__name__)
 
@@ -156,12 +156,24 @@ class Trader:
             clock,
             self._exchange_clock,
         )
+        self._upkeep = Upkeep(
+            config,
+            inbox,
+            self._reconciler,
+            self._hearing,
+            self._preparation,
+            self.risk,
+            self._equity,
+            self._status,
+            self._metrics,
+            clock,
+            self._intake.one_at_a_time,
+        )
         self.desk.on_finish = lambda live, reason: self._spawn(self._finish(live, reason))
         self.desk.on_repair = lambda live, symbol: self._spawn(self._reconciler.repair(live, symbol))
         self.desk.on_pause = lambda reason: self._spawn(self._control.pause(reason))
         self.desk.on_milestone = self._milestone
         self._group: asyncio.TaskGroup | None = None
-        self._is_prepared = False
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -205,12 +217,12 @@ class Trader:
             self._hearing.exchange_events,
             self._hearing.market_feed,
             self._alerts,
-            self._checks,
-            self._watch_risk,
+            self._upkeep.check_accounts,
+            self._upkeep.watch_risk,
             self._probe.run,
             self._lease.keep,
-            self._heartbeat,
-            self._measure,
+            self._upkeep.heartbeat,
+            self._upkeep.measure,
         )
         async with asyncio.TaskGroup() as group:
             for loop in loops:
@@ -227,7 +239,6 @@ class Trader:
 
     async def _alerts(self) -> None:
         await self._preparation.prepare(self.risk.leverage)
-        self._is_prepared = True
         await self._reception.receive()
 
     def _stream_up(self) -> None:
@@ -274,61 +285,18 @@ class Trader:
             # its latencies would be those of the trade it waited for
             await self._reception.handle(replace(item, age_ms=item.age_ms + waited_ms, redelivered=True))
 
-    # --- upkeep -------------------------------------------------------------------------------------------------------
-
-    async def _checks(self) -> None:
-        while True:
-            await self.check_account()
-            await self._clock.sleep(self._config.account_every_s)
+    # --- for whoever drives its time --------------------------------------------------------------------------------------
 
     async def check_account(self) -> None:
-        """Read the account and hold every trade against it, now. Where time is virtual, checks are rare and asked for."""
-        try:
-            await self._reconciler.check()
-        except ExchangeError as error:
-            log.warning("account_unreadable", error=str(error))
-            return
-        if self._hearing.exchange_up:
-            await self._equity.feed()
+        """As the upkeep does every few seconds: where time is virtual, that is rare and asked for."""
+        await self._upkeep.check_account()
 
     def check_risk(self) -> None:
-        """Hold the open trades, the equity and the time of day against the breakers, now."""
-        self.risk.tick()
-        self._equity.tell()
+        self._upkeep.check_risk()
 
     def status(self) -> Mapping[str, Any]:
         """What it says of itself in its heartbeat."""
         return self._status.words()
-
-    async def _watch_risk(self) -> None:
-        while True:
-            await self._clock.sleep(self._config.risk_every_s)
-            self.check_risk()
-            await self.risk.calendar.look()
-            await self.risk.keep()
-            if self._is_prepared and self._preparation.needs(self.risk.leverage):
-                await self._change_leverage()
-
-    async def _change_leverage(self) -> None:
-        """The ramp's or the latency guard's, where nothing is open and nothing is just being opened."""
-        async with self._intake.one_at_a_time:
-            try:
-                await self._preparation.change_leverage(self.risk.leverage)
-            except ExchangeError as error:
-                log.warning("leverage_not_set", error=str(error))
-
-    async def _measure(self) -> None:
-        while True:
-            self._metrics.emit(self._status.gauges())
-            await self._clock.sleep(self._config.measure_every_s)
-
-    async def _heartbeat(self) -> None:
-        while True:
-            try:
-                await self._inbox.beat("trader", self._status.words())
-            except BusUnavailable as error:
-                log.warning("heartbeat_not_delivered", error=str(error))
-            await self._clock.sleep(self._config.heartbeat_s)
 
 
 class _Stopped(Exception):
