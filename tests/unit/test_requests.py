@@ -2,6 +2,7 @@
 
 import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,6 +144,19 @@ def test_the_key_is_the_senders_id_else_the_bar_else_the_body() -> None:
     assert request_key(request(bar_time=1_765_000_000_000, tf="3"), body)[0] == "advanced:bar:BTCUSDT:buy:1765000000000:3"
     key, ttl_s = request_key(request(), body)
     assert (key.startswith("advanced:body:"), ttl_s) == (True, 90)
+
+
+def test_the_guides_alert_templates_are_requests_once_tradingview_has_filled_them_in() -> None:
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "advanced-webhook.md").read_text()
+    templates = [line.strip() for line in guide.splitlines() if line.strip().startswith('{"symbol": "{{ticker}}')]
+    values = {"{{ticker}}": "BTCUSDT.P", "{{close}}": "85000.1", "{{time}}": "2026-11-20T10:30:00Z", "{{interval}}": "15"}
+    for template in templates:
+        for placeholder, value in values.items():
+            template = template.replace(placeholder, value)
+        asked = parse_request(template.encode())
+        assert isinstance(asked, AdvancedRequest), template
+        assert asked.symbol == "BTCUSDT"
+    assert len(templates) == 3
 
 
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
