@@ -31,7 +31,7 @@ class Feed:
         self._out = subscriptions
         self._day = day
         self._traded: dict[tuple[str, int, bool], _Traded] = {}  # by symbol, minute, and whether the taker sold
-        self._stepped_ms = venue.now_ms
+        self._bought: dict[str, tuple[int, Decimal]] = {}  # by symbol: a minute, and what takers have bought of it so far
         self._quotes: dict[str, tuple[Decimal, Decimal, int]] = {}
         self._klines_at = self._seconds_at = 0
         self._sequence = 0
@@ -48,12 +48,13 @@ class Feed:
 
     def step(self, ticks: Sequence[Tick], at_ms: int) -> None:
         """One step of a tape that knows its candles; steps end at every waypoint, so each lies within one minute."""
-        minute, before_ms = at_ms - at_ms % MINUTE_MS, self._stepped_ms
-        self._stepped_ms = at_ms
+        minute = at_ms - at_ms % MINUTE_MS
         for tick in ticks if at_ms > minute else ():
             candle, instrument = self._tape.candle(tick.symbol, minute), CONTRACTS[tick.symbol].instrument
-            bought = candle.bought_until(at_ms - minute, instrument)
-            bought = min(bought - candle.bought_until(max(0, before_ms - minute), instrument), tick.volume)
+            known_minute, known = self._bought.get(tick.symbol, (minute, Decimal(0)))
+            total = candle.bought_until(at_ms - minute, instrument)
+            self._bought[tick.symbol] = minute, total
+            bought = min(total - known if known_minute == minute else total, tick.volume)
             self.traded(tick.symbol, at_ms, bought, sold=False)
             self.traded(tick.symbol, at_ms, tick.volume - bought, sold=True)
         if at_ms == minute:

@@ -21,12 +21,13 @@ from shared import shared_path
 from system_world import SystemWorld, system_world
 
 from app.domain.market import MINUTE_MS
-from app.domain.rules import EntryRules, EntryStyle, TradingRules
+from app.local.demo import ANY_PRICE
 from app.local.processes import ProcessFailed
 from app.replay.command import play
 from app.replay.report import Report, TradeReport
 from app.replay.session import FillMode
 from app.replay.trade_report import trade_report
+from app.settings import load_settings
 from app.simulator.tape_recorded import RecordedTape, load_tape
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
@@ -36,6 +37,9 @@ DAY_BEGINS = 22_107  # minutes into the recorded month: 20 May 2025, 00:00 UTC
 IDLE_SPEED, NEAR_SPEED, TRADING_SPEED = 2_500, 300, 1_000
 ALERTS = 6
 STANDSTILL_MS = 20_000
+# At any price and after any loss, so that every alert becomes a trade.
+_BREAKERS = ("DAY_ENTRIES_R", "DAY_HALT_R", "ROLLING_24H_R", "SIDE_R", "ATH_R", "HIGH_R")
+RULES = {"QC_RULES__ENTRY__STYLE": "ioc", **ANY_PRICE} | {f"QC_RULES__RISK__BREAKERS__{name}": "1000" for name in _BREAKERS}
 
 
 @dataclass
@@ -111,14 +115,15 @@ async def day(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
     tape = load_tape(klines, HISTORY)
     pair = Pair()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("QC_RULES__ENTRY__STYLE", "ioc")
+        for name, value in RULES.items():
+            patch.setenv(name, value)
+        rules = load_settings().rules
         async with system_world(folder / "run", ("--klines", str(klines), "--history-minutes", str(HISTORY))) as system:
             try:
                 sent = await send_all(system, tape, pair)
             except (AssertionError, ProcessFailed) as error:
                 error.add_note(system.logs())
                 raise
-    rules = TradingRules(entry=EntryRules(style=EntryStyle.IOC))
     alerts = write_alerts(folder / "alerts.jsonl", sent)
     pair.report = await asyncio.to_thread(play, klines, alerts, rules, FillMode.BOOK)  # it has an event loop of its own
     yield pair
