@@ -219,6 +219,13 @@ def test_the_24_hours_do_not_resume_while_something_is_open() -> None:
     assert Breaker.ROLLING_24H not in book.tripped
 
 
+def test_a_loss_that_turns_from_open_to_closed_resumes_nothing() -> None:
+    book, _ = lose((Side.BUY, "-2")).tick(T0, RULES, OpenR(long=D(-1)))
+    assert Breaker.ROLLING_24H in book.tripped
+    book, events = book.closed("it", Side.BUY, D(-1), T0 + 1, RULES)
+    assert (events, Breaker.ROLLING_24H in book.tripped) == ((), True)
+
+
 def test_a_loss_still_open_at_midnight_trips_the_new_day_too() -> None:
     book, _ = lose((Side.BUY, "-1")).tick(T0, RULES, OpenR(long=D("-2.6")))
     book, events = book.tick((DAY + 1) * DAY_MS, RULES, OpenR(long=D("-2.6")))

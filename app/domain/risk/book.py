@@ -39,7 +39,7 @@ class RiskBook:
         """A trade that had filled is over. ``open_r`` is that of the trades still open. One already counted changes nothing."""
         if self.record.has(trade_id):
             return self, ()
-        book, events = self.tick(at_ms, rules, open_r)
+        book, events = self.tick(at_ms, rules)  # what it lost is no longer open and not yet counted: nothing is judged here
         days, record = book.days.closed(side, net_r, at_ms), book.record.closed(trade_id, net_r)
         step = _Step(replace(book, days=days, record=record), at_ms)
         step.judge_days(open_r, rules.breakers)
