@@ -47,6 +47,12 @@ _REQUEST_SCHEMA = {
 }
 
 
+_EXAMPLES = {
+    "buy": {"value": {"symbol": "BTCUSDT", "action": "buy", "balance_percentage": 0.1, "leverage": 10, "sl": 84000}},
+    "close": {"value": {"symbol": "BTCUSDT.P", "action": "close"}},
+}
+
+
 class Carried(BaseModel):
     """``trade`` and ``calculation_details`` of a buy or sell; ``closed_positions`` and ``cancelled_orders`` of a close;
     ``status`` where it was accepted and is not done yet, or is a duplicate."""
@@ -83,7 +89,9 @@ DOCUMENTED: dict[str, Any] = {
         422: {"model": NotCarried, "description": "Refused, by us or by the exchange; ``code`` and ``error`` say why."},
         503: {"model": Failure, "description": "Not taken: send it again."},
     },
-    "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST_SCHEMA}}}},
+    "openapi_extra": {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST_SCHEMA, "examples": _EXAMPLES}}}
+    },
 }
 
 

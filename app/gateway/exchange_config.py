@@ -19,7 +19,7 @@ from app.clock import Clock
 from app.domain import advanced_answers as answers
 from app.gateway.config import GatewayConfig
 from app.gateway.failures import Failure, GatewayError, answer
-from app.gateway.security import OperatorDoor
+from app.gateway.security import OPERATOR_BEARER, OperatorDoor
 from app.gateway.webhook import read_body
 from app.storage.secrets import PROPOSED, ExchangeKey, SecretStore, SecretsUnavailable
 
@@ -30,7 +30,10 @@ _LONGEST = 512
 _SCHEMA = {
     "type": "object",
     "required": ["api_key", "api_secret"],
-    "properties": {name: {"type": "string", "format": "password", "maxLength": _LONGEST} for name in ("api_key", "api_secret")},
+    "properties": {
+        name: {"type": "string", "format": "password", "pattern": "^[!-~]+$", "maxLength": _LONGEST}
+        for name in ("api_key", "api_secret")
+    },
 }
 
 
@@ -110,7 +113,7 @@ def _read_key(body: bytes) -> ExchangeKey:
 
 
 def routes(config: ExchangeConfig) -> APIRouter:
-    router = APIRouter(tags=["operator"])
+    router = APIRouter(tags=["operator"], dependencies=[OPERATOR_BEARER])
 
     async def configure_exchange(request: Request) -> JSONResponse:
         """Replace the exchange's API credentials. Operator's token: ``Authorization: Bearer TOKEN``. Ends arming."""

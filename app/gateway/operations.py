@@ -5,19 +5,20 @@ Commands go through the inbox as the command line's do: durable, in order with t
 
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
 from app.bus.port import AlertEnvelope, BusUnavailable, Inbox
 from app.clock import Clock
 from app.domain.operator_requests import BadOperatorRequest, CommandName, OperatorRequest, read_request
+from app.domain.risk.breakers import Breaker
 from app.gateway.config import GatewayConfig
 from app.gateway.failures import Failure, GatewayError, answer
-from app.gateway.security import OperatorDoor
+from app.gateway.security import OPERATOR_BEARER, OperatorDoor
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,9 @@ _COMMANDS: dict[int | str, dict[str, Any]] = {
     422: {"model": Failure, "description": "No such trade, breaker, or nothing to do."},
     **_DOCUMENTED,
 }
+
+
+_BreakerName = Annotated[str, Path(json_schema_extra={"enum": [breaker.value for breaker in Breaker]})]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ class Operations:
 
 
 def routes(operations: Operations) -> APIRouter:
-    router = APIRouter(prefix="/operator", tags=["operator"])
+    router = APIRouter(prefix="/operator", tags=["operator"], dependencies=[OPERATOR_BEARER])
 
     @router.post("/pause", response_model=Obeyed, responses=_COMMANDS)
     async def pause(request: Request) -> JSONResponse:
@@ -126,7 +130,7 @@ def routes(operations: Operations) -> APIRouter:
         return await operations.command(request, CommandName.CLOSE, trade_id=trade_id)
 
     @router.post("/reset/{breaker}", response_model=Obeyed, responses=_COMMANDS)
-    async def reset(request: Request, breaker: str) -> JSONResponse:
+    async def reset(request: Request, breaker: _BreakerName) -> JSONResponse:
         """Let a tripped breaker go: what it measures begins anew."""
         return await operations.command(request, CommandName.RESET, breaker=breaker)
 

@@ -8,6 +8,8 @@ import hmac
 import json
 from collections.abc import Iterable
 
+from fastapi import Security
+from fastapi.security import HTTPBearer
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 
@@ -15,6 +17,13 @@ from app.gateway.failures import GatewayError
 
 _FORWARDED = frozenset({"forwarded", "via", "true-client-ip", "client-ip", "x-client-ip", "x-cluster-client-ip", "x-real-ip"})
 _FORWARDED_PREFIXES = ("x-forwarded", "x-original-", "x-envoy-", "x-amzn-", "cf-", "cdn-", "fastly-", "fly-")
+
+
+# For the OpenAPI document only: the doors below decide.
+BEARER = Security(HTTPBearer(scheme_name="token", description="The alerts' token (auth.token).", auto_error=False))
+OPERATOR_BEARER = Security(
+    HTTPBearer(scheme_name="operator token", description="The operator's own token (operator.token).", auto_error=False)
+)
 
 
 class Doorkeeper:

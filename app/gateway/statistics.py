@@ -11,7 +11,7 @@ from app.domain.signal import normalise_symbol
 from app.domain.statistics.report import Statistics
 from app.domain.verdict import Refusal
 from app.gateway.failures import AlertRefused, Failure, GatewayError, answer
-from app.gateway.security import Doorkeeper
+from app.gateway.security import BEARER, Doorkeeper
 from app.storage.codec import plain
 from app.storage.port import JournalUnavailable
 from app.storage.sqlite import JournalReader
@@ -28,7 +28,7 @@ _Mode = Annotated[Literal["btc_alpha_hedge", "triple_alpha", "advanced"] | None,
 
 
 def routes(reader: JournalReader, doorkeeper: Doorkeeper, clock: Clock) -> APIRouter:
-    router = APIRouter(tags=["statistics"])
+    router = APIRouter(tags=["statistics"], dependencies=[BEARER])
 
     @router.get("/statistics", response_model=Statistics, responses=_DOCUMENTED)
     async def get_statistics(

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
 from app.gateway.failures import Failure, GatewayError, answer
-from app.gateway.security import Doorkeeper
+from app.gateway.security import BEARER, Doorkeeper
 from app.storage.codec import plain
 from app.storage.port import AlertRecord, JournalUnavailable, StoredTrade
 from app.storage.sqlite import JournalReader
@@ -47,7 +47,7 @@ async def find(reader: JournalReader, trade_id: str) -> Trade | None:
 
 
 def routes(reader: JournalReader, doorkeeper: Doorkeeper) -> APIRouter:
-    router = APIRouter(tags=["trades"])
+    router = APIRouter(tags=["trades"], dependencies=[BEARER])
     documented: dict[int | str, dict[str, Any]] = {
         401: {"model": Failure, "description": "No valid token."},
         404: {"model": Failure, "description": "Not in the journal (an alert shows there once the trader has taken it)."},

@@ -50,6 +50,22 @@ _ALERT_SCHEMA = {
 }
 
 
+_EXAMPLES = {
+    "levels worked out by the server": {"value": {"symbol": "BTCUSDT.P", "side": "BUY"}},
+    "with the signal's order block": {
+        "value": {
+            "symbol": "BTCUSDT.P",
+            "side": "SELL",
+            "tf": "3",
+            "bar_time": "2026-01-01T00:00:00Z",
+            "ob_top": 84900,
+            "ob_bottom": 84720,
+        }
+    },
+    "end of a trade": {"value": {"symbol": "BTCUSDT.P", "side": "CLOSE", "id": "close-1"}},
+}
+
+
 class Placed(BaseModel):
     """``status``: trade placed (with ``details``: entry_order, sl_order, tp1_order), accepted, or duplicate (of ``id``)."""
 
@@ -68,7 +84,9 @@ DOCUMENTED: dict[str, Any] = {
         422: {"model": Failure, "description": "The alert is refused; ``code`` says why."},
         503: {"model": Failure, "description": "Not taken: send it again."},
     },
-    "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {"schema": _ALERT_SCHEMA}}}},
+    "openapi_extra": {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _ALERT_SCHEMA, "examples": _EXAMPLES}}}
+    },
 }
 
 

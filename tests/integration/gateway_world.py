@@ -5,7 +5,7 @@ import io
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from app.bus.redis import RedisInbox
 from app.clock import SystemClock
 from app.gateway.config import GatewayConfig
 from app.gateway.server import run_gateway
+from app.storage.secrets import FileSecretStore
 from app.storage.sqlite import JournalReader, SqliteJournal
 from app.telemetry.logging import configure_logging
 
@@ -63,7 +64,9 @@ class GatewayWorld:
 
 
 @asynccontextmanager
-async def gateway_world(directory: Path, **settings: Any) -> AsyncIterator[GatewayWorld]:
+async def gateway_world(
+    directory: Path, *, inbox_at: Callable[[str], RedisInbox] = RedisInbox, **settings: Any
+) -> AsyncIterator[GatewayWorld]:
     log, root = io.StringIO(), logging.getLogger()
     handlers, level = list(root.handlers), root.level
     configure_logging("DEBUG", secrets=[SecretStr(TOKEN)], stream=log)
@@ -71,11 +74,13 @@ async def gateway_world(directory: Path, **settings: Any) -> AsyncIterator[Gatew
     await redis.start()
     journal = SqliteJournal(directory / "journal.sqlite")
     await journal.open()
-    inbox, gateway_inbox = RedisInbox(redis.url), RedisInbox(redis.url)
+    inbox, gateway_inbox = RedisInbox(redis.url), inbox_at(redis.url)
     config = GatewayConfig(port=0, **{"token": SecretStr(TOKEN), "reply_within_s": 0.1} | settings)
     stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
     reader = JournalReader(directory / "journal.sqlite")
-    serving = asyncio.create_task(run_gateway(config, gateway_inbox, reader, SystemClock(), stop=stop, started=port.set_result))
+    store = FileSecretStore(directory / "secrets")
+    gateway = run_gateway(config, gateway_inbox, reader, SystemClock(), stop=stop, store=store, started=port.set_result)
+    serving = asyncio.create_task(gateway)
     base_url = f"http://127.0.0.1:{await asyncio.wait_for(port, PATIENCE)}"
     try:
         async with httpx.AsyncClient(base_url=base_url, timeout=PATIENCE) as client:
