@@ -158,7 +158,20 @@ async def test_an_operator_where_nothing_runs(here: Path) -> None:
 
 
 async def test_an_unknown_command_of_the_operator(here: Path) -> None:
-    await told("operator", "halt", folder=here, naming=("halt", "pause, resume"), QC_REDIS__INBOX_URL=NOBODY)
+    for words, naming in (
+        (("halt",), ("halt", "pause, resume", "status")),
+        (("close",), ("close", "trade_id")),
+        (("close", "Not a trade"), ("trade_id",)),
+        (("reset", "everything"), ("everything", "day_halt")),
+        (("pause", "now"), ("pause", "now")),
+    ):
+        await told("operator", *words, folder=here, naming=naming, QC_REDIS__INBOX_URL=NOBODY)
+
+
+async def test_a_calendar_that_cannot_be_read(here: Path, tmp_path: Path) -> None:
+    calendar = tmp_path / "events.csv"
+    variables = {"QC_RULES__RISK__EVENTS__CALENDAR": str(calendar)}
+    await told("run", folder=here, naming=("rules.risk.events.calendar", "events.csv"), **variables)
 
 
 @pytest.mark.parametrize("command", ["run", "demo"])

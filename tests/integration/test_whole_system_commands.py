@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import re
 import shlex
@@ -155,9 +156,9 @@ def part_of(parent: int, name: str) -> int:
     raise AssertionError(f"there is no {name}")
 
 
-async def operator(command: str, directory: Path) -> str:
-    code, out, err = await run_to_its_end("operator", command, "--directory", str(directory), within_s=30)
-    assert code == 0, err
+async def operator(command: str, directory: Path, *what: str, ends_with: int = 0) -> str:
+    code, out, err = await run_to_its_end("operator", command, *what, "--directory", str(directory), within_s=30)
+    assert code == ends_with, err
     return out
 
 
@@ -299,10 +300,34 @@ async def test_the_operator_reaches_a_run_through_its_folder_which_nobody_else_c
             async with asyncio.timeout(10):
                 while "paused" not in (await client.get(health)).text.partition("problems")[2]:
                     await CLOCK.sleep(0.05)
+        told = json.loads(await operator("status", folder))
+        assert (told["state"], told["paused"], told["trades"]) == ("REDUCING", "operator", [])
+        assert told["risk"]["ramp"]["in_force"] == {"BTCUSDT": 5, "ETHUSDT": 5, "SOLUSDT": 5}
+        assert json.loads(await operator("reset", folder, "day_halt", ends_with=1))["code"] == "breaker_not_tripped"
+        assert json.loads(await operator("close", folder, "abcdefghij", ends_with=1))["code"] == "trade_not_live"
         await operator("resume", folder)
         await until_healthy(health)
         assert await ends_by(process, signal.SIGINT) == 0
     assert not (folder / "inbox.url").exists()
+
+
+async def test_the_operator_commands_a_run_over_http_with_a_token_of_his_own(tmp_path: Path) -> None:
+    token = "an-operator-of-long-standing"
+    async with running(tmp_path / "run", QC_OPERATOR__TOKEN=token) as (process, lines):
+        health = await url_of_health(process, lines)
+        base, bearer = health.removesuffix("/health"), {"authorization": f"Bearer {token}"}
+        async with httpx.AsyncClient(base_url=base, timeout=10, trust_env=False, headers=bearer) as client:
+            paused = (await client.post("/operator/pause")).json()
+            assert (paused["status"], paused["state"]["state"]) == ("done", "REDUCING")
+            async with asyncio.timeout(10):
+                while (told := (await client.get("/operator/status")).json()).get("paused") != "operator":
+                    await CLOCK.sleep(0.05)
+            assert (told["lease"], told["armed"], told["exchange"]) == (True, True, "paper")
+            assert told["risk"]["unit_value"] is not None
+            assert (await client.post("/operator/resume")).json()["status"] == "done"
+        await until_healthy(health)
+        assert await ends_by(process, signal.SIGINT) == 0
+    assert token not in "".join(path.read_text(errors="replace") for path in (tmp_path / "run" / "log").iterdir())
 
 
 async def test_a_run_with_a_paused_trader_starts_and_says_how_to_resume(tmp_path: Path) -> None:
