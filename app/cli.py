@@ -22,17 +22,19 @@ from app.settings import BadSettings, Settings, load_settings
 app = typer.Typer(name="quantcloud", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 BAD_INPUT = 2
+GARBAGE_AFTER = 50_000  # new containers
 
 
 def _serve(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     """Run until done or until SIGINT or SIGTERM asks to stop, on the fastest event loop there is."""
     from uvloop import new_event_loop
 
-    # Threads hand over within half a millisecond, and what imports have built is never searched for garbage: both would
-    # otherwise show as stalls of several milliseconds between a fill and its stop.
+    # Threads hand over within half a millisecond, what imports have built is never searched for garbage, and an alert or a
+    # fill is over before the next search: all would otherwise show between an alert and its entry, or a fill and its stop.
     sys.setswitchinterval(0.0005)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER, 20, 50)
 
     async def until_stopped() -> None:
         stop = asyncio.Event()
@@ -131,6 +133,7 @@ def trader() -> None:
         place = BinanceConfig(
             rest_url=exchange_settings.rest_url,
             stream_url=exchange_settings.stream_url,
+            order_url=exchange_settings.order_url,
             api_key=key.api_key,
             api_secret=key.api_secret,
             symbols=settings.rules.symbols,

@@ -64,6 +64,7 @@ class ExchangeSettings(_Section):
     mode: Mode = Mode.PAPER
     rest_url: _HttpUrl = "http://127.0.0.1:18080"
     stream_url: _WebsocketUrl = "ws://127.0.0.1:18080"  # /public, /market and /private follow
+    order_url: _WebsocketUrl | None = None  # /ws-fapi/v1 follows; without it orders go over REST
     api_key: SecretStr = SecretStr("paper")
     api_secret: SecretStr = SecretStr("paper")
     recv_window_ms: Annotated[int, Field(ge=500, le=60_000)] = 3_000

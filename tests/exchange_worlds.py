@@ -117,11 +117,17 @@ class MemoryWorld:
 
 
 class SocketWorld:
+    """Orders over REST, or over the WebSocket API."""
+
+    def __init__(self, *, order_socket: bool) -> None:
+        self._order_socket = order_socket
+
     async def open(self) -> None:
         self._stack = AsyncExitStack()
         self._simulator = await self._stack.enter_async_context(running_simulator(StillTape(), None, FUNDING, speed=0))
         self.venue = self._simulator.venue
-        self.exchange = BinanceExchange(binance_config(self._simulator), SystemClock())
+        order_url = self._simulator.ws_url if self._order_socket else None
+        self.exchange = BinanceExchange(binance_config(self._simulator, order_url=order_url), SystemClock())
         await self.exchange.connect()
         self.log = EventLog(self.exchange)
 

@@ -26,6 +26,7 @@ from app.bus.codec import (
 )
 from app.bus.connection import TIMEOUT_S, bus_errors, connect, subscribed, within
 from app.bus.port import AlertEnvelope, BusUnavailable, InboxItem, Json
+from app.bus.replies import Replies
 from app.domain.market import MarketMessage
 
 log = structlog.get_logger(__name__)
@@ -34,6 +35,7 @@ REPLY_KEPT_S = 86_400
 BEAT_KEPT_MS = 5_000
 HISTORY_KEPT = 2_000
 SILENCE_S = 2.0
+CLOCK_HOLDS_MS = 10_000
 _GROUP = "trader"
 _PAGE = 64
 
@@ -59,8 +61,12 @@ class RedisInbox:
         self._stream = f"{prefix}:inbox"
         self._in_hand: set[str] = set()  # receipts given out by this reader and not done
         self._pending_from: str | None = "0"  # where to go on in what was delivered before; None: all seen
+        self._replies = Replies(self._reader, f"{prefix}:replies", timeout_s)
+        self._clock_ahead_ms = 0.0  # the server's clock against the loop's, read when nothing else is to do
+        self._clock_read_ms: float | None = None
 
     async def close(self) -> None:
+        await self._replies.close()
         await self._client.aclose()
         await self._reader.aclose()
 
@@ -107,7 +113,10 @@ class RedisInbox:
 
     async def _new(self, timeout_s: float) -> list[InboxItem]:
         block_ms = max(1, int(timeout_s * 1000)) if timeout_s > 0 else None
-        return await self._items(await self._read(">", block_ms), redelivered=False)
+        entries = await self._read(">", block_ms)
+        if not entries:
+            await self._read_clock()
+        return await self._items(entries, redelivered=False)
 
     async def _read(self, after: str, block_ms: int | None) -> list[tuple[bytes, dict[bytes, bytes]]]:
         reply: Any = await self._reader.xreadgroup(_GROUP, _GROUP, {self._stream: after}, count=_PAGE, block=block_ms)
@@ -116,8 +125,7 @@ class RedisInbox:
     async def _items(self, entries: Sequence[tuple[bytes, dict[bytes, bytes]]], *, redelivered: bool) -> list[InboxItem]:
         if not entries:
             return []
-        seconds, micros = await self._client.time()
-        now_ms = int(seconds) * 1000 + int(micros) // 1000
+        now_ms = await self._now_ms()
         items = []
         for raw, entry in entries:
             receipt, data = raw.decode(), entry.get(b"e", b"")
@@ -130,6 +138,18 @@ class RedisInbox:
             items.append(InboxItem(receipt, envelope, age_ms, redelivered))
         self._in_hand.update(item.receipt for item in items)
         return items
+
+    async def _now_ms(self) -> int:
+        """The server's clock, without a question in the way of an alert."""
+        loop_ms = asyncio.get_running_loop().time() * 1000
+        if self._clock_read_ms is None or loop_ms - self._clock_read_ms > CLOCK_HOLDS_MS:
+            await self._read_clock()
+        return int(asyncio.get_running_loop().time() * 1000 + self._clock_ahead_ms)
+
+    async def _read_clock(self) -> None:
+        seconds, micros = await self._client.time()
+        self._clock_read_ms = asyncio.get_running_loop().time() * 1000
+        self._clock_ahead_ms = int(seconds) * 1000 + int(micros) / 1000 - self._clock_read_ms
 
     async def _set_aside(self, receipt: str, data: bytes, error: ValueError) -> None:
         """An entry of another release: kept for a person to look at, and out of the way of the alerts behind it."""
@@ -151,40 +171,29 @@ class RedisInbox:
         name, data = f"{self._prefix}:reply:{alert_id}", encode_json(reply)
         async with within(self._timeout_s, "inbox reply"), self._client.pipeline(transaction=True) as pipe:
             pipe.set(name, data, ex=REPLY_KEPT_S)
-            pipe.publish(name, data)
+            pipe.publish(f"{self._prefix}:replies", alert_id.encode() + b"\n" + data)
             await pipe.execute()
 
     async def wait_reply(self, alert_id: str, timeout_s: float) -> Json | None:
         name = f"{self._prefix}:reply:{alert_id}"
-        kept = await self._kept_reply(name)
-        if kept is not None or timeout_s <= 0:
-            return kept
-        listener = self._reader.pubsub()
+        if timeout_s <= 0:
+            return await self._kept_reply(name)
         try:
-            return await self._hear_reply(listener, name, timeout_s)
-        finally:
-            with bus_errors("inbox wait_reply"):
-                await listener.aclose()  # type: ignore[no-untyped-call]
+            async with asyncio.timeout(timeout_s):
+                expected = await self._replies.expect(alert_id)
+                try:
+                    # One that came before was kept, one that comes later is heard.
+                    kept = await self._kept_reply(name)
+                    return kept if kept is not None else await expected
+                finally:
+                    self._replies.drop(alert_id, expected)
+        except TimeoutError:
+            return None
 
     async def _kept_reply(self, name: str) -> Json | None:
         async with within(self._timeout_s, "inbox wait_reply"):
             data = await self._client.get(name)
         return decode_json(data) if data is not None else None
-
-    async def _hear_reply(self, listener: PubSub, name: str, timeout_s: float) -> Json | None:
-        with bus_errors("inbox wait_reply"):
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await subscribed(listener, name)
-                    # Only now is the kept reply read: one that came before was kept, one that comes later is heard.
-                    if (kept := await self._kept_reply(name)) is not None:
-                        return kept
-                    while True:
-                        heard = await listener.get_message(ignore_subscribe_messages=True, timeout=None)
-                        if heard is not None:
-                            return decode_json(heard["data"])
-            except TimeoutError:
-                return None
 
     async def beat(self, who: str, status: Json) -> None:
         async with within(self._timeout_s, "inbox beat"):

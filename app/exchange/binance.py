@@ -1,7 +1,7 @@
 """Binance USD-M Futures, or the simulator's server, as the exchange port: REST through ccxt, events through our own listener.
 
-``binance_rest`` sends, ``binance_orders`` places and cancels, ``binance_queries`` reads back, ``binance_stream`` and
-``binance_events`` listen. Live, demo and paper differ by base URLs only.
+``binance_rest`` and ``binance_order_socket`` send, ``binance_orders`` places and cancels, ``binance_queries`` reads back,
+``binance_stream`` and ``binance_events`` listen. Live, demo and paper differ by base URLs only.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from app.domain.orders import (
 )
 from app.exchange import binance_parse as parse
 from app.exchange.binance_events import EventTranslator
+from app.exchange.binance_order_socket import OrderSocket
 from app.exchange.binance_orders import OrderDesk
 from app.exchange.binance_parse import Json
 from app.exchange.binance_queries import AccountQueries
@@ -70,7 +71,8 @@ class BinanceExchange:
         self._rest = BinanceRest(config, clock)
         self._ledger = Ledger()
         self._queries = AccountQueries(self._rest, self._ledger)
-        self._desk = OrderDesk(self._rest, self._queries, self._ledger, config, clock)
+        self._orders = OrderSocket(self._rest, config.order_url, clock, config.timeout_s) if config.order_url else None
+        self._desk = OrderDesk(self._rest, self._orders, self._queries, self._ledger, config, clock)
         self._translator = EventTranslator(self._ledger, self._begin_hold, self._begin_finish)
         self._stream = PrivateStream(self._rest, config.stream_url, clock, self._deliver, self._stream_up, self._stream_down)
         self._instruments: dict[str, Instrument] = {}
@@ -92,6 +94,8 @@ class BinanceExchange:
             await self.probe(self._config.symbols[0])
             await self.account()
             await asyncio.gather(*(self.open_orders(symbol) for symbol in self._config.symbols))
+            if self._orders is not None:
+                await self._orders.start()
             await self._stream.start()
         except BaseException:
             await self._rest.close()
@@ -100,6 +104,8 @@ class BinanceExchange:
 
     async def close(self) -> None:
         await self._stream.close()
+        if self._orders is not None:
+            await self._orders.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -142,6 +148,10 @@ class BinanceExchange:
             return state
         finally:
             self._sent.discard(order.client_id)
+
+    @property
+    def order_socket_is_up(self) -> bool:
+        return self._orders is not None and self._orders.is_up
 
     async def cancel(self, symbol: str, client_id: str, kind: OrderKind) -> OrderState | None:
         return await self._desk.cancel(symbol, client_id, kind)
@@ -225,8 +235,11 @@ class BinanceExchange:
     def _stream_down(self, reason: str) -> None:
         self._events.put_nowait(StreamDown(reason))
 
-    def _deliver(self, message: Json) -> None:
-        self._emit(self._translator.translate(message))
+    def _deliver(self, message: Json) -> bool:
+        """Whether it told of a fill."""
+        events = self._translator.translate(message)
+        self._emit(events)
+        return any(isinstance(event, Fill) for event in events)
 
     def _emit(self, events: list[ExchangeEvent]) -> None:
         for event in events:

@@ -15,6 +15,7 @@ from typing import TypeGuard
 from app.clock import Clock
 from app.domain.orders import LimitOrder, Order, OrderKind, OrderState, OrderStatus, StopOrder, TimeInForce
 from app.domain.plan import OrderName
+from app.exchange.binance_order_socket import OrderSocket
 from app.exchange.binance_parse import (
     UNREADABLE,
     ZERO,
@@ -60,8 +61,17 @@ def _is_settled(state: OrderState | None, order: Order) -> TypeGuard[OrderState]
 
 
 class OrderDesk:
-    def __init__(self, rest: BinanceRest, queries: AccountQueries, ledger: Ledger, config: BinanceConfig, clock: Clock) -> None:
+    def __init__(
+        self,
+        rest: BinanceRest,
+        socket: OrderSocket | None,
+        queries: AccountQueries,
+        ledger: Ledger,
+        config: BinanceConfig,
+        clock: Clock,
+    ) -> None:
         self._rest = rest
+        self._socket = socket
         self._queries = queries
         self._ledger = ledger
         self._clock = clock
@@ -88,7 +98,8 @@ class OrderDesk:
     async def _send(self, order: Order) -> OrderState:
         endpoint = PLACE_ALGO if order.kind is OrderKind.ALGO else PLACE
         priority = Priority.PROTECTIVE if _is_protective(order) else Priority.NORMAL
-        reply = await self._rest.call(endpoint, order_params(order), priority)
+        channel = self._socket if self._socket is not None and self._socket.is_up else self._rest
+        reply = await channel.call(endpoint, order_params(order), priority)
         try:
             return self._read_reply(order.kind, reply)
         except UNREADABLE as error:

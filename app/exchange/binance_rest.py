@@ -5,6 +5,8 @@ could fill twice), and its unified layer is not used (it takes floats and knows 
 """
 
 import asyncio
+import hashlib
+import hmac
 import logging
 import ssl
 from collections.abc import Mapping
@@ -29,17 +31,19 @@ logging.getLogger("ccxt").setLevel(logging.INFO)
 
 _KEEP_IDLE_S = 50.0  # Binance's front closes idle connections after a minute
 _CLOCK_SAMPLES = 3
+_LONGEST_ED25519 = 120  # characters of a PEM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinanceConfig:
-    """Where and as whom. ``symbols`` are those that may be traded.
+    """Where and as whom. ``symbols`` are those that may be traded. Without ``order_url`` orders go over REST.
 
     ``lag_allowance_s`` is how long after the end of the receive window the exchange may still not find an order it executed.
     """
 
     rest_url: str
     stream_url: str
+    order_url: str | None = None
     api_key: SecretStr
     api_secret: SecretStr
     symbols: tuple[str, ...]
@@ -53,11 +57,13 @@ class BinanceConfig:
 
 
 class Endpoint(NamedTuple):
-    """One native endpoint: ccxt's implicit method, its request weight and what it counts against the order limits."""
+    """One native endpoint: ccxt's implicit method, its request weight, what it counts against the order limits, and its name in
+    the WebSocket API where we use that."""
 
     method: str
     weight: int = 1
     orders: int = 0
+    socket_method: str = ""
 
 
 TIME = Endpoint("fapiPublicGetTime")
@@ -65,13 +71,13 @@ EXCHANGE_INFO = Endpoint("fapiPublicGetExchangeInfo")
 BOOK_TICKER = Endpoint("fapiPublicGetTickerBookTicker", 2)
 PREMIUM_INDEX = Endpoint("fapiPublicGetPremiumIndex")
 
-PLACE = Endpoint("fapiPrivatePostOrder", 0, 1)
+PLACE = Endpoint("fapiPrivatePostOrder", 0, 1, "order.place")
 PLACE_TEST = Endpoint("fapiPrivatePostOrderTest", 1)
 CANCEL = Endpoint("fapiPrivateDeleteOrder")
 FIND = Endpoint("fapiPrivateGetOrder")
 OPEN_ORDERS = Endpoint("fapiPrivateGetOpenOrders")
 ALL_ORDERS = Endpoint("fapiPrivateGetAllOrders", 5)
-PLACE_ALGO = Endpoint("fapiPrivatePostAlgoOrder", 0, 1)
+PLACE_ALGO = Endpoint("fapiPrivatePostAlgoOrder", 0, 1, "algoOrder.place")
 CANCEL_ALGO = Endpoint("fapiPrivateDeleteAlgoOrder")
 FIND_ALGO = Endpoint("fapiPrivateGetAlgoOrder")
 OPEN_ALGOS = Endpoint("fapiPrivateGetOpenAlgoOrders")
@@ -160,6 +166,23 @@ class BinanceRest:
             raise RuntimeError("connect() first")
         return self._session
 
+    @property
+    def api_key(self) -> str:
+        return str(self._client.apiKey)
+
+    @property
+    def recv_window_ms(self) -> int:
+        return self._config.recv_window_ms
+
+    def signature(self, payload: str) -> str:
+        """By the key's own kind. ccxt signs; a private key of up to 120 characters is Ed25519, as it tells them apart."""
+        secret, data = self._client.secret, payload.encode()
+        if "PRIVATE KEY" not in secret:
+            return hmac.new(secret.encode(), data, hashlib.sha256).hexdigest()
+        if len(secret) > _LONGEST_ED25519:
+            return str(self._client.rsa(payload, secret, "sha256"))
+        return str(self._client.eddsa(data, secret, "ed25519"))
+
     def server_ms(self) -> int:
         """Binance's clock, as last measured."""
         return int(self._client.nonce())
@@ -178,7 +201,7 @@ class BinanceRest:
             if isinstance(reply, (dict, list)):
                 return reply
             error = OutcomeUnknown(f"{endpoint.method}: the answer is not JSON")
-        await self._learn(answer, error)
+        await self.learn(answer, error)
         raise error
 
     async def read(self, endpoint: Endpoint, params: Params | None = None, priority: Priority = Priority.NORMAL) -> Any:
@@ -188,7 +211,8 @@ class BinanceRest:
         except OutcomeUnknown as error:
             raise NotExecuted(str(error), error.code) from None
 
-    async def _learn(self, answer: Answer, error: ExchangeError) -> None:
+    async def learn(self, answer: Answer, error: ExchangeError) -> None:
+        """What a refusal says of limits and clocks."""
         self.budget.observe(answer.headers, self.server_ms())
         if isinstance(error, RateLimited):
             error.retry_after = self.budget.limited(answer.status, error.code, answer.headers, answer.body, self.server_ms())

@@ -5,12 +5,12 @@ state. Routed path and ``events`` left out (everything is sent) as Binance docum
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
 import aiohttp
+import orjson
 
 from app.clock import Clock
 from app.exchange.binance_parse import UNREADABLE, Json, understood
@@ -29,15 +29,15 @@ _BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class PrivateStream:
-    """``deliver`` gets each message; when it raises one of ``UNREADABLE`` the stream is begun anew.
-    ``up`` and ``down`` are called in turn, ``up`` first."""
+    """``deliver`` gets each message and says whether it was urgent; when it raises one of ``UNREADABLE`` the stream is begun
+    anew. ``up`` and ``down`` are called in turn, ``up`` first."""
 
     def __init__(
         self,
         rest: BinanceRest,
         url: str,
         clock: Clock,
-        deliver: Callable[[Json], None],
+        deliver: Callable[[Json], bool],
         up: Callable[[], None],
         down: Callable[[str], None],
     ) -> None:
@@ -113,10 +113,11 @@ class PrivateStream:
             if frame.type is not aiohttp.WSMsgType.TEXT:
                 continue
             try:
-                message: dict[str, Any] = json.loads(frame.data)
+                message: dict[str, Any] = orjson.loads(frame.data)
                 if message.get("e") == "listenKeyExpired":
                     return "the listen key expired"
-                self._deliver(message)
+                if self._deliver(message):
+                    await self._clock.sleep(0)  # a fill is acted on before the next message is read
             except UNREADABLE as error:
                 return f"an event could not be read ({error!r})"
         return self._restart_reason or "the connection was lost"

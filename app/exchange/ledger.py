@@ -20,6 +20,7 @@ class Ledger:
         self._states: OrderedDict[str, OrderState] = OrderedDict()
         self._client_ids: OrderedDict[int, str] = OrderedDict()  # by Binance's order id; an algo's child under the algo's id
         self._children: dict[str, int] = {}  # algo client id → its child's order id
+        self._childless: set[str] = set()  # client ids of algo orders that are not over and have no child yet
         self._waiting: dict[str, asyncio.Event] = {}
 
     def state(self, client_id: str) -> OrderState | None:
@@ -30,8 +31,9 @@ class Ledger:
         known = self._states.get(heard.client_id)
         state = heard if known is None else _newer(known, heard)
         self._states[heard.client_id] = state
+        self._sort_in(state)
         if len(self._states) > _KEEP:
-            self._children.pop(self._states.popitem(last=False)[0], None)
+            self._forget_links(self._states.popitem(last=False)[0])
         if state != known and (waiting := self._waiting.get(heard.client_id)):
             waiting.set()
         return state
@@ -39,7 +41,17 @@ class Ledger:
     def forget(self, client_id: str) -> None:
         """The exchange does not know it any more."""
         self._states.pop(client_id, None)
+        self._forget_links(client_id)
+
+    def _forget_links(self, client_id: str) -> None:
         self._children.pop(client_id, None)
+        self._childless.discard(client_id)
+
+    def _sort_in(self, state: OrderState) -> None:
+        if state.kind is OrderKind.ALGO and not state.status.is_final and state.client_id not in self._children:
+            self._childless.add(state.client_id)
+        else:
+            self._childless.discard(state.client_id)
 
     def is_behind(self, heard: OrderState) -> bool:
         """Old news: something later is already known."""
@@ -55,6 +67,7 @@ class Ledger:
     def link(self, child_id: int, algo_client_id: str) -> None:
         """An algo order became this plain order."""
         self._children[algo_client_id] = child_id
+        self._childless.discard(algo_client_id)
         self._client_ids[child_id] = algo_client_id
 
     def client_id_of(self, order_id: int) -> str | None:
@@ -67,14 +80,8 @@ class Ledger:
 
     def childless_algos(self, symbol: str) -> list[OrderState]:
         """Algo orders that may have become a plain order we have not been told of."""
-        return [
-            state
-            for state in self._states.values()
-            if state.symbol == symbol
-            and state.kind is OrderKind.ALGO
-            and not state.status.is_final
-            and state.client_id not in self._children
-        ]
+        waiting = (self._states[client_id] for client_id in sorted(self._childless))
+        return [state for state in waiting if state.symbol == symbol]
 
     def changes(self, client_id: str) -> asyncio.Event:
         """Set whenever something new is heard of this order; ``forget_changes`` when no longer waited on."""

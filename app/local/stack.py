@@ -174,7 +174,8 @@ class LocalStack:
         }
         if settings.exchange.mode is Mode.PAPER:
             environment["QC_EXCHANGE__REST_URL"] = self.simulator_url
-            environment["QC_EXCHANGE__STREAM_URL"] = self.simulator_url.replace("http", "ws", 1)
+            sockets = self.simulator_url.replace("http", "ws", 1)
+            environment |= {"QC_EXCHANGE__STREAM_URL": sockets, "QC_EXCHANGE__ORDER_URL": sockets}
             environment |= {"QC_EXCHANGE__API_KEY": "paper", "QC_EXCHANGE__API_SECRET": "paper"}
         return environment
 

@@ -20,6 +20,7 @@ from app.simulator.venue import Venue
 from app.storage.audit import ESCALATION_LIMIT_MS, EXIT_LIMIT_MS, NAKED_LIMIT_MS, Breach
 from app.storage.port import Entry, FillNote, Note, TradeClosed
 
+TOLD_WITHIN_S = 0.005  # the trader writes down what it did once the orders have left
 INVARIANTS = {
     "I1": "the open quantity is under a working stop within 1 s, or its escalation ends within 2.5 s",
     "I2": "one alert makes at most one trade",
@@ -66,7 +67,7 @@ class _Watched:
 class Invariants:
     """``lag_s``: how long the journal may trail the exchange before that counts as a difference."""
 
-    def __init__(self, venue: Venue, clock: Clock, *, lag_s: float = 0.0) -> None:
+    def __init__(self, venue: Venue, clock: Clock, *, lag_s: float = TOLD_WITHIN_S) -> None:
         self._venue = venue
         self._clock = clock
         self._lag_s = lag_s
@@ -287,4 +288,4 @@ def _limit_ms(watched: _Watched, leg: _Leg) -> float:
     """How long a leg may be without a working stop: longer once a second stop or the exit is on its way."""
     if watched.exiting:
         return EXIT_LIMIT_MS
-    return ESCALATION_LIMIT_MS if leg.escalated else NAKED_LIMIT_MS
+    return ESCALATION_LIMIT_MS if leg.escalated else NAKED_LIMIT_MS + TOLD_WITHIN_S * 1000

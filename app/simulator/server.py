@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 from aiohttp import web
+from uvloop import new_event_loop
 
 from app.clock import Clock, SystemClock
 from app.simulator.auth import Credentials
@@ -258,7 +259,8 @@ def simulator_command(
             tape, funding = _tape(klines, synthetic, script, history_minutes, clock)
             runtime = build_runtime(tape, clock, config, funding, speed=speed, delay_ms=delay_ms, limits=limits, faults=plan)
             simulator = serving(runtime, credentials, port)
-        asyncio.run(_until_stopped(simulator))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_until_stopped(simulator))
     except (TapeError, LiveError, FaultError, VenueError) as error:
         typer.echo(f"simulator: {error}", err=True)
         raise typer.Exit(2) from None

@@ -53,6 +53,11 @@ class Connection:
         except asyncio.QueueFull:
             self._overflowed = True
 
+    async def write(self, message: Json) -> None:
+        """Past the queue; returns when it is on the socket, or when there is none any more."""
+        with suppress(ConnectionError):
+            await self._socket.send_str(orjson.dumps(message).decode())
+
     async def _pump(self) -> None:
         while not self._overflowed:
             text = await self._outbox.get()

@@ -13,7 +13,7 @@ from app.simulator.limits import Cost, HttpRefusal
 from app.simulator.market_data import MarketData
 from app.simulator.params import Params, as_text
 from app.simulator.routes import METHODS
-from app.simulator.runtime import Runtime
+from app.simulator.runtime import Answered, Runtime
 from app.simulator.sockets import Connection, open_socket
 from app.simulator.venue_types import VenueError
 from app.simulator.wire import Json
@@ -63,6 +63,7 @@ class WsApi:
             connection.send({"id": None, "status": 400, "error": error})
             return
         answer: Json = {"id": request_id}
+        route = METHODS.get(method)
         try:
             with self._runtime.request():
                 answer |= {"status": 200, "result": await self._execute(method, values)}
@@ -75,7 +76,9 @@ class WsApi:
             answer |= {"status": status, "error": {"code": refusal.code, "msg": refusal.msg}}
         if values.get("returnRateLimits") != "false":
             answer["rateLimits"] = self._counters.rate_limits()
-        connection.send(answer)
+        await connection.write(answer)
+        if route is not None and route.is_order and answer["status"] == 200:
+            self._runtime.answers.append(Answered(self._runtime.clock.monotonic(), f"WS {method}", values, 200))
 
     async def _execute(self, method: str, values: dict[str, str]) -> Any:
         if method in self._public:

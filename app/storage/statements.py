@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Executable, or_, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, or_, select
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.sqlite import Insert, insert
 
 from app.domain.orders import Fill, OrderState
 from app.domain.plan import Plan
@@ -16,7 +18,8 @@ from app.storage.codec import dump, load
 from app.storage.port import AlertRecord, Entry, FillNote, Note, OrderNote, StoredTrade, TradeClosed
 
 Row = Mapping[str, Any]
-Write = tuple[Executable, Row]
+Write = tuple[Insert, Row]
+_DIALECT = sqlite.dialect(paramstyle="named")
 
 _ADD_NOTE = insert(models.notes)
 _ADD_FILL = insert(models.fills).on_conflict_do_nothing()
@@ -30,6 +33,12 @@ _new_state = insert(models.state)
 _PUT_STATE = _new_state.on_conflict_do_update(index_elements=["name"], set_={"value": _new_state.excluded.value})
 _ADD_ALERT = insert(models.alerts)
 _ADD_TRADE = insert(models.trades)
+
+
+@cache
+def sql_of(statement: Insert, columns: tuple[str, ...]) -> str:
+    """The statement as SQLite's driver takes it with a row of these columns."""
+    return str(statement.compile(dialect=_DIALECT, column_keys=list(columns)))
 
 
 def write_of(entry: Entry) -> Write:

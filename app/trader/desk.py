@@ -40,7 +40,7 @@ from app.trader.live_trade import LiveTrade
 log = structlog.get_logger(__name__)
 
 MAX_SLEEP_S = 3600.0
-WRITE_AFTER_TURNS = 4  # of the loop: an HTTP client takes up to three until an order's last byte is on the socket
+WRITE_AFTER_S = 0.003  # a burst of fills, and the stop, targets and hedges that answer it, is over by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +137,8 @@ class Desk:
             new_fill = before.fills.keys() != live.trade.fills.keys()
             self._unwritten.append(_Words(live, event, new_fill, (*preface, *commands), now))
             if len(self._unwritten) == 1:
-                self._write_after(WRITE_AFTER_TURNS)
-
-    def _write_after(self, turns: int) -> None:
-        """Encoding and logging would take the loop from orders that are still on their way to the socket."""
-        if turns:
-            asyncio.get_running_loop().call_soon(self._write_after, turns - 1)
-        else:
-            self._write_down()
+                # Encoding and logging would take the loop from orders that are still on their way to the socket.
+                asyncio.get_running_loop().call_later(WRITE_AFTER_S, self._write_down)
 
     def _write_down(self) -> None:
         while self._unwritten:

@@ -63,6 +63,7 @@ class Hearing:
     async def exchange_events(self) -> None:
         async for event in self._exchange.events():
             self._absorb(event)
+            await self._clock.sleep(0)  # what it made a trade send goes out before the next event is looked at
 
     def _absorb(self, event: ExchangeEvent) -> None:
         match event:

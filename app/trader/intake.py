@@ -25,7 +25,7 @@ from app.exchange.port import Exchange
 from app.storage.port import AlertRecord, DuplicateAlert, Journal
 from app.telemetry.metrics import Metrics
 from app.trader.account_state import AccountState
-from app.trader.components import ComponentBook, ComponentIntake
+from app.trader.components import ComponentBook, ComponentIntake, is_composite
 from app.trader.config import TraderConfig
 from app.trader.desk import Desk
 from app.trader.live_trade import LiveTrade
@@ -89,7 +89,9 @@ class Intake:
 
     async def _take_alert(self, item: InboxItem, alert: Alert) -> Reply | None:
         envelope = item.envelope
-        if (known := await self._journal.alert(envelope.alert_id)) is not None:  # redelivered: whatever it did, it did
+        # The inbox has let a new alert through, and the journal's unique key has the last word: only others are looked up first.
+        may_be_known = item.redelivered or is_composite(alert)
+        if may_be_known and (known := await self._journal.alert(envelope.alert_id)) is not None:  # whatever it did, it did
             if not known.code:
                 await self._book.traded(alert, envelope.alert_id)
             return {"status": "duplicate", "id": envelope.alert_id}
@@ -139,6 +141,8 @@ class Intake:
         return next((live for live, plan in plans if plan.symbol == symbol and plan.is_managed), None)
 
     async def _close_opposite(self, item: InboxItem, symbol: str, reverse: bool, verdicts: tuple[Verdict, ...]) -> Reply | None:
+        if await self._journal.alert(item.envelope.alert_id) is not None:
+            raise DuplicateAlert(item.envelope.alert_id)  # ending a trade comes before the record that would say so
         live = self._trade_on(symbol)
         if live is None:
             raise RuntimeError("an opposite trade was planned against that does not live")

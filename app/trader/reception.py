@@ -75,6 +75,8 @@ class Reception:
             return  # not done: the next start finds it, and it will be too old to trade
         if reply is not None:
             await self.reply(alert_id, reply)
+        else:
+            await self._clock.sleep(0)  # a trade has begun: its entry goes first
         try:
             await self._inbox.done(item)
         except BusUnavailable as error:

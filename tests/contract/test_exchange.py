@@ -50,9 +50,10 @@ BID = LimitOrder(cid(Purpose.MAKER), BTC, Side.BUY, D("0.100"), D("84900.0"), Ti
 TARGET = LimitOrder(cid(Purpose.TARGET_1), BTC, Side.SELL, D("0.030"), D("85400.0"), TimeInForce.GTC, reduce_only=True)
 
 
-@pytest.fixture(params=["in_memory", "binance"])
+@pytest.fixture(params=["in_memory", "binance", "binance with its order socket"])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    made = MemoryWorld() if request.param == "in_memory" else SocketWorld()
+    over_socket = request.param == "binance with its order socket"
+    made = MemoryWorld() if request.param == "in_memory" else SocketWorld(order_socket=over_socket)
     await made.open()
     yield made
     await made.close()

@@ -13,7 +13,7 @@ from app.domain.trade.entry import drive_entry
 from app.domain.trade.exits import drive_closing, drive_exit, drive_natural_end
 from app.domain.trade.facts import absorb
 from app.domain.trade.hedges import drive_hedge
-from app.domain.trade.messages import ArmCountdown, BarClosed, Command, Event, Instant, Place, StructureSeen
+from app.domain.trade.messages import ArmCountdown, BarClosed, Command, Event, Instant, OrderKnown, Place, StructureSeen
 from app.domain.trade.protection import drive_protection
 from app.domain.trade.questions import drive_questions
 from app.domain.trade.state import Trade, Work
@@ -26,7 +26,7 @@ def step(trade: Trade, event: Event, now: Instant) -> tuple[Trade, tuple[Command
 
     ``trade.wake_at`` then says when, on the monotonic clock, it wants a Tick at the latest.
     """
-    if trade.closed:
+    if trade.closed or (isinstance(event, OrderKnown) and trade.knows(event.state)):
         return trade, ()
     work = Work(trade, now)
     reason = work.trade.exit_reason

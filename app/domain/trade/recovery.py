@@ -51,13 +51,13 @@ def recover(
     for state in orders:
         name = OrderName.parse(state.client_id)
         if name is not None and name.trade_id == plan.trade_id:
-            trade.orders[state.client_id] = record_of(state, name, order_from_state(state), now)
+            trade.put(record_of(state, name, order_from_state(state), now))
     for state in remembered:
         name = OrderName.parse(state.client_id)
         if name is not None and state.client_id not in trade.orders:
             record = record_of(state, name, order_from_state(state), now)
             is_known = record.is_over
-            trade.orders[state.client_id] = record if is_known else replace(record, status=None, failure=Failure.UNKNOWN)
+            trade.put(record if is_known else replace(record, status=None, failure=Failure.UNKNOWN))
     _take_fills(trade, fills)
     trade.trailed = "trailed" in said
     trade.stop = tighter(plan.side, trade.stop, stop or trade.stop)

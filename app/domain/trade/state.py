@@ -6,6 +6,7 @@ Quantities of a leg are never stored, they are summed from its orders, so they c
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
+from typing import TypeVar
 
 from app.domain.instrument import Instrument, Side
 from app.domain.market import Quote
@@ -129,6 +130,10 @@ class Trade:
     closed: bool = False
     said: frozenset[str] = frozenset()
     wake_at: float | None = None  # monotonic
+    _by_leg: dict[int, list[OrderRecord]] | None = field(
+        default=None, repr=False, compare=False
+    )  # of ``orders``, made when asked
+    _executed_of: dict[int, tuple[Decimal, Decimal]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def main(self) -> Leg:
@@ -158,22 +163,25 @@ class Trade:
         return None if self.average_entry is None else abs(self.average_entry - self.plan.stop)
 
     def copy(self) -> "Trade":
-        return replace(
-            self,
-            legs=tuple(replace(leg) for leg in self.legs),
-            orders=dict(self.orders),
-            fills=dict(self.fills),
-            quotes=dict(self.quotes),
-            repaired_at=dict(self.repaired_at),
-        )
+        twin = _twin(self)
+        twin.legs = tuple(map(_twin, self.legs))
+        twin.orders, twin.fills, twin.quotes = self.orders.copy(), self.fills.copy(), self.quotes.copy()
+        twin.repaired_at, twin._executed_of = self.repaired_at.copy(), self._executed_of.copy()
+        return twin
+
+    def put(self, record: OrderRecord) -> None:
+        self.orders[record.name.client_id] = record
+        self._by_leg = None
+        self._executed_of.pop(record.name.leg, None)
 
     def records(self, leg: Leg, *purposes: Purpose) -> list[OrderRecord]:
         """The leg's orders, oldest first; of these purposes only, if any are given."""
-        return [
-            record
-            for record in self.orders.values()
-            if record.name.leg == leg.index and (not purposes or record.name.purpose in purposes)
-        ]
+        if self._by_leg is None:
+            self._by_leg = {}
+            for record in self.orders.values():
+                self._by_leg.setdefault(record.name.leg, []).append(record)
+        records = self._by_leg.get(leg.index, [])
+        return [record for record in records if record.name.purpose in purposes] if purposes else list(records)
 
     def entered(self, leg: Leg) -> Decimal:
         """Quantity bought into the position so far."""
@@ -183,21 +191,31 @@ class Trade:
         """Quantity closed so far, whoever closed it."""
         return self._executed(leg)[1] + leg.foreign
 
+    def knows(self, state: OrderState) -> bool:
+        """Nothing in it is new: answers and events tell the same of an order more than once."""
+        record = self.orders.get(state.client_id)
+        return (
+            record is not None
+            and record.acked_at is not None
+            and (record.status, record.executed, record.failure, record.missing) == (state.status, state.executed, None, 0)
+        )
+
     def open_quantity(self, leg: Leg) -> Decimal:
         entered, left = self._executed(leg)
         return max(ZERO, entered - left - leg.foreign)
 
     def _executed(self, leg: Leg) -> tuple[Decimal, Decimal]:
-        """What the leg's orders have entered and left: asked for many times in each step, hence one plain loop."""
-        entered = left = ZERO
-        for record in self.orders.values():
-            if not record.executed or record.name.leg != leg.index:
-                continue
-            if record.name.purpose.is_entry:
-                entered += record.executed
-            else:
-                left += record.executed
-        return entered, left
+        """What the leg's orders have entered and left: asked for many times in each step, hence summed once."""
+        known = self._executed_of.get(leg.index)
+        if known is None:
+            entered = left = ZERO
+            for record in self.records(leg):
+                if record.name.purpose.is_entry:
+                    entered += record.executed
+                else:
+                    left += record.executed
+            known = self._executed_of[leg.index] = (entered, left)
+        return known
 
     def filled(self, record: OrderRecord) -> Decimal:
         """What the fills so far say of an order; they may trail what is known to be executed."""
@@ -211,6 +229,17 @@ class Trade:
 
     def fills_of(self, client_ids: set[str]) -> list[Fill]:
         return [fill for fill in self.fills.values() if fill.client_id in client_ids]
+
+
+_Slotted = TypeVar("_Slotted", Trade, Leg)
+
+
+def _twin(original: _Slotted) -> _Slotted:
+    """A shallow copy, several times quicker than ``dataclasses.replace``: each step of a trade begins with it."""
+    twin = object.__new__(type(original))
+    for name in original.__slots__:
+        setattr(twin, name, getattr(original, name))
+    return twin
 
 
 def new_trade(plan: Plan) -> Trade:
@@ -261,11 +290,11 @@ class Work:
         return OrderName(self.trade.plan.trade_id, leg.index, purpose, max([self.trade.attempt_base - 1, *used]) + 1)
 
     def send(self, name: OrderName, order: Order) -> None:
-        self.trade.orders[name.client_id] = OrderRecord(name, order, sent_at=self.now.monotonic)
+        self.trade.put(OrderRecord(name, order, sent_at=self.now.monotonic))
         self.commands.append(Place(order))
 
     def update(self, record: OrderRecord) -> None:
-        self.trade.orders[record.name.client_id] = record
+        self.trade.put(record)
 
     def cancel(self, record: OrderRecord) -> None:
         """Ask for its end, once; a cancel that failed is asked for again."""
