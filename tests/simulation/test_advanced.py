@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from world import World, refuses, simulate
+from simulation.world import World, refuses, simulate
 
 from app.domain.advanced_rules import AdvancedRules
 from app.domain.instrument import Side
