@@ -46,8 +46,10 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for name in (*_QUIET, *(() if json_lines else _FOR_MACHINES)):
+    for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _FOR_MACHINES:
+        logging.getLogger(name).setLevel(logging.NOTSET if json_lines else logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
