@@ -140,6 +140,7 @@ def refused(
         "webhook_data": dict(webhook_data),
         "code": refusal.code,
         "guard": refusal.guard,
+        "reason": refusal.reason or refusal.message,
         "id": alert_id,
         "timestamp": timestamp(wall_ms),
     }
