@@ -254,7 +254,24 @@ def replay(
 
     settings = load_settings()
     configure_logging("ERROR", json_lines=settings.log.json_lines, secrets=[])
-    raise typer.Exit(run_replay(klines, alerts, report, settings.rules, fill, SystemClock()))
+    raise typer.Exit(run_replay(klines, alerts, report, settings.rules, fill, SystemClock(), settings.signals))
+
+
+@app.command()
+def signals(
+    klines: Annotated[Path, typer.Option(help="Folder of recorded 1-minute candles, SYMBOL-1m-*.csv.gz.")],
+    out: Annotated[Path, typer.Option(help="Where the alerts are written, for `quantcloud replay --alerts`.")],
+    preset: Annotated[str, typer.Option(help="strict (hardly ever agrees) or loose.")] = "loose",
+    form: Annotated[str, typer.Option(help="composite (one alert a signal) or tags (component alerts).")] = "composite",
+    symbols: Annotated[
+        list[str] | None, typer.Option(help="Repeat for several; the symbols the mode trades when absent.")
+    ] = None,
+) -> None:
+    """Alerts of an open stand-in, not LuxAlgo, over recorded candles: for research and demonstrations."""
+    from app.replay.signals import write_signals
+
+    written = write_signals(klines, preset, form, symbols or (), out, load_settings().rules)
+    typer.echo(f"{written} alerts (open stand-in, not LuxAlgo) in {out}")
 
 
 @app.command()

@@ -1,4 +1,7 @@
-"""The alerts of a replay: one JSON object per line, ``{"at": <Unix ms>, "body": <alert body, object or string>}``."""
+"""The alerts of a replay: one JSON object per line, ``{"at": <Unix ms>, "body": <alert body, object or string>}``.
+
+A first line that begins with ``#`` is the file's label, and stands in the report.
+"""
 
 import json
 from dataclasses import dataclass
@@ -7,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 FIELDS = ("at", "body")
+LABEL_SIGN = "#"
 _SECONDS_UNTIL = 100_000_000_000  # a Unix time under this is one in seconds
 
 
@@ -28,14 +32,27 @@ def read_alerts(path: Path, start_ms: int, end_ms: int) -> list[TimedAlert]:
 
     ``start_ms`` and ``end_ms`` bound the time that is traded: an alert outside is refused, not passed over.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadReplayInput(f"{path}: cannot be read: {error}") from None
-    alerts = [_alert(path, number, text, start_ms, end_ms) for number, text in enumerate(lines, start=1) if text.strip()]
+    lines = _lines(path)
+    rows = [(number, text) for number, text in enumerate(lines, start=1) if text.strip()]
+    if rows and rows[0][1].startswith(LABEL_SIGN):
+        del rows[0]
+    alerts = [_alert(path, number, text, start_ms, end_ms) for number, text in rows]
     if not alerts:
         raise BadReplayInput(f'{path}: holds no alert; one JSON object per line is expected: {{"at": <Unix ms>, "body": …}}')
     return sorted(alerts, key=lambda alert: (alert.at_ms, alert.line))
+
+
+def read_label(path: Path) -> str:
+    """What the file says of itself; empty when nothing. Raises BadReplayInput."""
+    first = next((text for text in _lines(path) if text.strip()), "")
+    return first.removeprefix(LABEL_SIGN).strip() if first.startswith(LABEL_SIGN) else ""
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadReplayInput(f"{path}: cannot be read: {error}") from None
 
 
 def _alert(path: Path, number: int, text: str, start_ms: int, end_ms: int) -> TimedAlert:

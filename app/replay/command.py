@@ -6,7 +6,8 @@ from rich.console import Console
 
 from app.clock import Clock
 from app.domain.rules import TradingRules
-from app.replay.alerts import BadReplayInput, read_alerts
+from app.domain.signal_rules import SignalRules
+from app.replay.alerts import BadReplayInput, read_alerts, read_label
 from app.replay.report import Report
 from app.replay.session import FillMode, replay, stream_config
 from app.replay.stream import history_minutes
@@ -15,7 +16,15 @@ from app.simulator.tape import TapeError
 from app.simulator.tape_recorded import RecordedTape, load_funding, load_tape
 
 
-def run_replay(klines: Path, alerts: Path, report_path: Path, rules: TradingRules, fill_name: str, clock: Clock) -> int:
+def run_replay(
+    klines: Path,
+    alerts: Path,
+    report_path: Path,
+    rules: TradingRules,
+    fill_name: str,
+    clock: Clock,
+    signals: SignalRules | None = None,
+) -> int:
     """Exit code: 0 when no invariant broke, else 1. Raises BadReplayInput."""
     if fill_name not in set(FillMode):
         raise BadReplayInput(f"--fill: {fill_name!r} is not known; use {' or '.join(FillMode)}")
@@ -25,7 +34,7 @@ def run_replay(klines: Path, alerts: Path, report_path: Path, rules: TradingRule
     console = Console(highlight=False, soft_wrap=True)
     started = clock.monotonic()
     with console.status("replaying ..."):
-        report = play(klines, alerts, rules, fill)
+        report = play(klines, alerts, rules, fill, signals)
     try:
         report_path.write_text(as_text(report), encoding="utf-8")
     except OSError as error:
@@ -39,7 +48,7 @@ def as_text(report: Report) -> str:
     return report.model_dump_json(indent=1) + "\n"
 
 
-def play(klines: Path, alerts: Path, rules: TradingRules, fill: FillMode) -> Report:
+def play(klines: Path, alerts: Path, rules: TradingRules, fill: FillMode, signals: SignalRules | None = None) -> Report:
     """Raises BadReplayInput."""
     try:
         tape = _tape(klines, rules)
@@ -47,7 +56,8 @@ def play(klines: Path, alerts: Path, rules: TradingRules, fill: FillMode) -> Rep
     except TapeError as error:
         raise BadReplayInput(str(error)) from None
     timed = read_alerts(alerts, tape.start_ms, tape.end_ms)
-    return report_of(replay(tape, funding, timed, rules, fill), tape, rules, fill)
+    outcome = replay(tape, funding, timed, rules, fill, signals)
+    return report_of(outcome, tape, rules, fill, signals, read_label(alerts))
 
 
 def _tape(klines: Path, rules: TradingRules) -> RecordedTape:

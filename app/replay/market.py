@@ -109,11 +109,11 @@ class TapeMarket:
         await self._bus.publish(self._stream.close_minutes(self._clock.wall_ms()))
 
     async def publish_all(self) -> None:
-        """Everything an alert needs: quotes, marks and regimes of this moment."""
+        """Everything an alert needs: quotes, marks, regimes, β and correlations of this moment."""
         venue, now = self._venue, self._moved_ms
         marks = [MarkPrice(s, venue.mark_price(s), venue.funding_rate(s), venue.next_funding_ms, now) for s in self._tape.symbols]
-        regimes = self._stream.regimes(now)
-        await self._bus.publish([*map(venue.quote, self._tape.symbols), *marks, *regimes, StreamHealth(True, True, now)])
+        readings = self._stream.for_an_alert(now)
+        await self._bus.publish([*map(venue.quote, self._tape.symbols), *marks, *readings, StreamHealth(True, True, now)])
 
 
 def _next_waypoint(now_ms: int) -> int:

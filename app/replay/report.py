@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 SCHEMA_VERSION: Literal[1] = 1
 
-Verdict = Literal["traded", "unfilled", "open", "refused", "duplicate", "closed_opposite", "unanswered"]
+Verdict = Literal["traded", "unfilled", "open", "refused", "duplicate", "closed_opposite", "unanswered", "kept"]
 
 
 class _Part(BaseModel):
@@ -26,6 +26,8 @@ class Inputs(_Part):
     fill: Literal["book", "bar"]
     balance: Decimal
     rules: dict[str, Any]
+    signals: dict[str, Any] = {}
+    label: str = ""  # what the alerts' file says of itself
 
 
 class GuardSaid(_Part):
@@ -36,7 +38,10 @@ class GuardSaid(_Part):
 
 
 class AlertReport(_Part):
-    """``trade_id`` names the trade it became, or of a duplicate that of its first delivery."""
+    """``trade_id`` names the trade it became, or of a duplicate that of its first delivery.
+
+    A ``component`` is ``kept``; the ``composite`` it completed follows it, with the same line.
+    """
 
     line: int
     at_ms: int
@@ -45,6 +50,14 @@ class AlertReport(_Part):
     message: str
     trade_id: str | None
     guards: tuple[GuardSaid, ...]
+    form: Literal["alert", "component", "composite"] = "alert"
+
+
+class GuardReport(_Part):
+    """How many alerts a guard was asked about, and how often it said no, by code."""
+
+    asked: int
+    refused: dict[str, int]
 
 
 class FillReport(_Part):
@@ -205,6 +218,7 @@ class Report(_Part):
     inputs: Inputs
     totals: Totals
     refusals: dict[str, int]
+    guards: dict[str, GuardReport] = {}
     invariants: dict[str, InvariantReport]
     breakers: tuple[BreakerReport, ...] = ()
     alerts: tuple[AlertReport, ...]

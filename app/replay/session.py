@@ -6,11 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
+from typing import Literal
 
 from app.bus.in_memory import InMemoryInbox, InMemoryLease, InMemoryMarketBus, InMemoryServer
+from app.domain.bodies import read_message
+from app.domain.component_alerts import ComponentAlert
 from app.domain.plan import Purpose
 from app.domain.rules import TradingRules
-from app.domain.signal import parse_alert
+from app.domain.signal_rules import SignalRules
 from app.domain.trade.state import Trade
 from app.domain.verdict import Refusal
 from app.gateway.webhook import envelope_for
@@ -38,6 +41,9 @@ RARELY_S = 3_600.0
 FOR_EVER_S = 1e9
 
 
+AlertForm = Literal["alert", "component", "composite"]
+
+
 class FillMode(StrEnum):
     BOOK = "book"  # the simulator's: spread, depth, partial fills, latency
     BAR = "bar"
@@ -51,6 +57,7 @@ class Delivered:
     alert_id: str = ""
     refusal: Refusal | None = None
     repeats: str = ""
+    form: AlertForm = "alert"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ def stream_config(rules: TradingRules) -> StreamConfig:
     )
 
 
-def _patient_config(rules: TradingRules) -> TraderConfig:
+def _patient_config(rules: TradingRules, signals: SignalRules) -> TraderConfig:
     """Nobody watches the heartbeat or wants the lease; the account is checked before each alert, the risk at each step of the
     market while trades live: hourly is enough for the rest."""
     return TraderConfig(
@@ -80,6 +87,7 @@ def _patient_config(rules: TradingRules) -> TraderConfig:
         live=False,
         key_fingerprint="replay",
         exchange_name="replay",
+        signals=signals,
         heartbeat_s=RARELY_S,
         account_every_s=RARELY_S,
         risk_every_s=RARELY_S,
@@ -90,10 +98,17 @@ def _patient_config(rules: TradingRules) -> TraderConfig:
     )
 
 
-def replay(tape: Tape, funding: FundingRates, alerts: Sequence[TimedAlert], rules: TradingRules, fill: FillMode) -> Outcome:
+def replay(
+    tape: Tape,
+    funding: FundingRates,
+    alerts: Sequence[TimedAlert],
+    rules: TradingRules,
+    fill: FillMode,
+    signals: SignalRules | None = None,
+) -> Outcome:
     """Play the tape from its start to its end."""
     loop = VirtualTimeLoop()
-    session = _Session(loop, tape, funding, alerts, rules, fill)
+    session = _Session(loop, tape, funding, alerts, rules, fill, signals or SignalRules())
     return run_virtual(session.run(), loop)
 
 
@@ -106,7 +121,9 @@ class _Session:
         alerts: Sequence[TimedAlert],
         rules: TradingRules,
         fill: FillMode,
+        signals: SignalRules,
     ) -> None:
+        self._signals = signals
         is_bar = fill is FillMode.BAR
         self._end_ms = (tape.end_ms or tape.start_ms) - 1
         self._start_ms = tape.start_ms
@@ -123,7 +140,7 @@ class _Session:
         self._journal = WatchedJournal(self._store, self._watch)
         self._exchange = TimedExchange(self._venue, clock, 0.0 if is_bar else ROUND_TRIP_S, self._arrive, self._watch)
         self._trader = Trader(
-            _patient_config(rules),
+            _patient_config(rules, signals),
             self._exchange,
             PatientInbox(self._server),
             InMemoryMarketBus(self._server),
@@ -133,6 +150,7 @@ class _Session:
         )
         self._delivered: list[Delivered] = []
         self._known: set[str] = set()
+        self._told_ms = 0
 
     async def run(self) -> Outcome:
         await self._market.open()
@@ -185,20 +203,28 @@ class _Session:
 
     async def _deliver(self, alert: TimedAlert) -> Delivered:
         """What the gateway does with a body, its token aside: parse, name, enqueue."""
-        parsed = parse_alert(alert.body)
+        parsed = read_message(alert.body, self._signals)
         if isinstance(parsed, Refusal):
             return Delivered(alert, refusal=parsed)
-        self._market.touch()
+        is_component = isinstance(parsed, ComponentAlert)
+        if not is_component:
+            self._market.touch()
+        if self._told_ms != self._clock.wall_ms():
+            await self._tell_everything()
+        envelope = envelope_for(parsed, alert.body, alert.at_ms, self._clock.monotonic())
+        first = await InMemoryInbox(self._server).put(envelope)
+        repeats = first or (envelope.alert_id if envelope.alert_id in self._known else "")
+        self._known.add(envelope.alert_id)
+        return Delivered(alert, envelope.alert_id, repeats=repeats, form="component" if is_component else "alert")
+
+    async def _tell_everything(self) -> None:
+        """All that deciding on an alert of this moment needs."""
+        self._told_ms = self._clock.wall_ms()
         self._market.catch_up()
         self._exchange.pump()
         await self._market.publish_all()
         await self._trader.check_account()
         await self._happen()
-        envelope = envelope_for(parsed, alert.body, alert.at_ms, self._clock.monotonic())
-        first = await InMemoryInbox(self._server).put(envelope)
-        repeats = first or (envelope.alert_id if envelope.alert_id in self._known else "")
-        self._known.add(envelope.alert_id)
-        return Delivered(alert, envelope.alert_id, repeats=repeats)
 
     async def _outcome(self) -> Outcome:
         records = {}

@@ -50,12 +50,12 @@ class TapeStream:
                 self._betas.add(minute)
                 self._regimes.add(minute)
             self._closed_until_ms += MINUTE_MS
-            messages += self._betas.newest(self._closed_until_ms)
         return messages
 
-    def regimes(self, now_ms: int) -> list[MarketMessage]:
-        """News of the regimes, worked out when somebody needs them: for every minute of a month it would take longest of all."""
-        return list(self._regimes.newest(now_ms))
+    def for_an_alert(self, now_ms: int) -> list[MarketMessage]:
+        """News of regimes, β and correlations, worked out when an alert needs them: for every minute of a month they would
+        take longer than all the rest."""
+        return [*self._regimes.newest(now_ms), *self._betas.newest(now_ms)]
 
     def _history(self, symbol: str, interval_ms: int, limit: int, now_ms: int) -> list[Bar]:
         newest_closed_ms = now_ms // interval_ms * interval_ms - 1

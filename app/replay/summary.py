@@ -1,7 +1,8 @@
 """From what came of a replay to its report, and to the few lines its user reads first."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -9,11 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from app.domain.rules import TradingRules
+from app.domain.signal_rules import SignalRules
+from app.domain.verdict import Refusal
 from app.replay.invariants import INVARIANTS
 from app.replay.report import (
     AlertReport,
     BreachReport,
     BreakerReport,
+    GuardReport,
     GuardSaid,
     Inputs,
     InvariantReport,
@@ -30,31 +34,59 @@ from app.simulator.venue_state import VenueConfig
 ZERO = Decimal(0)
 
 
-def report_of(outcome: Outcome, tape: Tape, rules: TradingRules, fill: FillMode) -> Report:
-    lines = {d.alert_id: d.alert.line for d in reversed(outcome.delivered) if d.alert_id and not d.repeats}
+def report_of(
+    outcome: Outcome, tape: Tape, rules: TradingRules, fill: FillMode, signals: SignalRules | None = None, label: str = ""
+) -> Report:
+    delivered = list(_with_composites(outcome))
+    lines = {d.alert_id: d.alert.line for d in reversed(delivered) if d.alert_id and not d.repeats}
     trades = tuple(
         trade_report(stored, _signal(outcome, stored.plan.alert_id), lines.get(stored.plan.alert_id)) for stored in outcome.trades
     )
     by_id = {trade.trade_id: trade for trade in trades}
-    alerts = tuple(_alert(delivered, outcome, by_id) for delivered in sorted(outcome.delivered, key=lambda d: d.alert.line))
+    alerts = tuple(_alert(one, outcome, by_id) for one in sorted(delivered, key=lambda d: d.alert.line))
     refused = Counter(alert.code for alert in alerts if alert.verdict in ("refused", "unfilled", "closed_opposite"))
     return Report(
         inputs=Inputs(
             start_ms=tape.start_ms,
             end_ms=tape.end_ms or tape.start_ms,
             symbols=tape.symbols,
-            alerts=len(alerts),
+            alerts=len(outcome.delivered),
             fill=fill.value,
             balance=VenueConfig().balance,
             rules=rules.model_dump(mode="json"),
+            signals=(signals or SignalRules()).model_dump(mode="json"),
+            label=label,
         ),
-        totals=_totals(alerts, trades, outcome.balance),
+        totals=_totals(outcome.delivered, trades, outcome.balance),
         refusals=dict(sorted(refused.items())),
+        guards=_guards(alerts),
         invariants=_invariants(outcome),
         breakers=tuple(_breakers(outcome)),
         alerts=alerts,
         trades=trades,
     )
+
+
+def _with_composites(outcome: Outcome) -> Iterator[Delivered]:
+    """Every delivery, and behind a component alert the composite it completed."""
+    notes = {str(note.data["alert_id"]): note.data for note in outcome.system if note.kind == "component"}
+    for delivered in outcome.delivered:
+        told = {} if delivered.repeats else notes.get(delivered.alert_id, {})
+        yield replace(delivered, refusal=Refusal(told["code"], told["reason"])) if "code" in told else delivered
+        if (signal := told.get("signal")) is not None:
+            repeats = signal["id"] if signal["status"] == "duplicate" else ""
+            yield Delivered(delivered.alert, signal["id"], repeats=repeats, form="composite")
+
+
+def _guards(alerts: Iterable[AlertReport]) -> dict[str, GuardReport]:
+    """In the order they first spoke."""
+    said: dict[str, Counter[str]] = {}
+    for guard in (guard for alert in alerts for guard in alert.guards):
+        said.setdefault(guard.guard, Counter())[guard.code] += 1
+    return {
+        name: GuardReport(asked=codes.total(), refused={code: n for code, n in sorted(codes.items()) if code})
+        for name, codes in said.items()
+    }
 
 
 def _breakers(outcome: Outcome) -> Iterator[BreakerReport]:
@@ -83,6 +115,7 @@ def _alert(delivered: Delivered, outcome: Outcome, trades: dict[str, TradeReport
         message=message,
         trade_id=trade.trade_id if trade is not None else None,
         guards=tuple(GuardSaid(guard=v.guard, passed=v.passed, code=v.code, reason=v.reason) for v in guards),
+        form=delivered.form,
     )
 
 
@@ -92,8 +125,12 @@ def _verdict(delivered: Delivered, outcome: Outcome, trade: TradeReport | None) 
         return "refused", delivered.refusal.code, delivered.refusal.message
     if delivered.repeats:
         return "duplicate", "duplicate", f"the same alert as {delivered.repeats}"
+    if delivered.form == "component":
+        return "kept", "", ""
     if record is None:
         return "unanswered", "unanswered", "the data ended before the trader had taken it"
+    if record.code == "same_signal":
+        return "duplicate", record.code, record.message
     if record.code == "closed_opposite":
         return "closed_opposite", record.code, record.message
     if record.code:
@@ -105,12 +142,12 @@ def _verdict(delivered: Delivered, outcome: Outcome, trade: TradeReport | None) 
     return "traded", "", trade.account.reason
 
 
-def _totals(alerts: Iterable[AlertReport], trades: Iterable[TradeReport], balance: Decimal) -> Totals:
+def _totals(alerts: Sized, trades: Iterable[TradeReport], balance: Decimal) -> Totals:
     trades = list(trades)
     filled = [(trade, trade.account) for trade in trades if trade.account is not None and trade.entries]
     accounts = [account for _, account in filled]
     return Totals(
-        alerts=len(list(alerts)),
+        alerts=len(alerts),
         trades=len(accounts),
         unfilled=sum(1 for trade in trades if trade.account is not None and not trade.entries),
         open=sum(1 for trade in trades if trade.account is None),
@@ -143,6 +180,15 @@ def _invariants(outcome: Outcome) -> dict[str, InvariantReport]:
     }
 
 
+def _guard_table(report: Report) -> Table:
+    table = Table(title="guards", title_justify="left", box=None, header_style="dim")
+    for column in ("", "asked", "said no"):
+        table.add_column(column)
+    for name, guard in report.guards.items():
+        table.add_row(name, str(guard.asked), ", ".join(f"{code} {count}" for code, count in guard.refused.items()) or "-")
+    return table
+
+
 def show(report: Report, console: Console, took_s: float) -> None:
     """A short summary, with the speed of this run; neither is part of the report."""
     totals = report.totals
@@ -153,6 +199,8 @@ def show(report: Report, console: Console, took_s: float) -> None:
         table.add_row("", f"{totals.unfilled} not filled, {totals.open} open when the data ended")
     table.add_row("net", f"{totals.net:+.2f} USDT, {totals.net_r:+.2f} R")
     table.add_row("gross, fees, funding", f"{totals.gross:+.2f}, {totals.fees:.2f}, {totals.funding:+.2f} USDT")
+    if report.inputs.label:
+        table.add_row("alerts", report.inputs.label)
     table.add_row("refused", ", ".join(f"{code} {count}" for code, count in report.refusals.items()) or "none")
     trips = Counter(event.breaker for event in report.breakers if event.change == "tripped")
     table.add_row("breakers tripped", ", ".join(f"{breaker} {count}" for breaker, count in sorted(trips.items())) or "none")
@@ -160,6 +208,8 @@ def show(report: Report, console: Console, took_s: float) -> None:
     table.add_row("speed", f"{took_s:.1f} s, {totals.trades / took_s:.1f} trades a second" if took_s else "")
     console.print(table)
     console.print()
+    if report.guards:
+        console.print(_guard_table(report))
     for name, invariant in report.invariants.items():
         mark = "[red]✗[/]" if invariant.breaches else "[green]✓[/]"
         console.print(f" {mark} {name}  {invariant.text} [dim]({invariant.checks} checks)[/]")

@@ -107,14 +107,14 @@ class ComponentIntake:
             return refusal_reply(alert_id, refuse("bad_request", field="the stored alert"))
         if (refusal := self._fault(tag, now_ms)) is not None:
             log.info("tag_refused", alert_id=alert_id, code=refusal.code, reason=refusal.message)
-            self._note(tag, now_ms, {"code": refusal.code})
+            self._note(tag, now_ms, {"alert_id": alert_id, "code": refusal.code, "reason": refusal.message})
             return refusal_reply(alert_id, refusal)
         bar_ms = self._rules.timeframe_ms
         state = heard(await self._book.of(tag.symbol), tag, tag.bar_ms + self._minutes(tag) * 60_000, bar_ms)
         await self._book.keep(tag.symbol, state)
         found = composite(state, tag.symbol, self._signals, self._rules.timeframe_min)
         signal = None if found is None else await self._fire(item, found)
-        self._note(tag, now_ms, {"signal": signal})
+        self._note(tag, now_ms, {"alert_id": alert_id, "signal": signal})
         sides = {side: conditions(state, side, self._signals, bar_ms) for side in Side}
         return {
             "status": "component",
