@@ -53,7 +53,8 @@ vitals: $(DEV)   ## the stream node's pace, the trader's memory, start to ready,
 
 lock:            ## refresh the hashed requirement files (needs uv)
 	uv pip compile pyproject.toml --extra install --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q -o requirements.txt
-	uv pip compile pyproject.toml --extra install --extra dev --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q -o requirements-dev.txt
+	uv pip compile pyproject.toml --extra cloud --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.12 -q -o requirements-cloud.txt
+	uv pip compile pyproject.toml --extra install --extra dev --extra cloud --extra infra --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q -o requirements-dev.txt
 
 clean:
 	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
