@@ -21,7 +21,7 @@ from app.telemetry.metrics import Metrics
 from app.trader.account_state import AccountState
 from app.trader.config import TraderConfig
 from app.trader.desk import Desk
-from app.trader.event_calendar import EventCalendar
+from app.trader.event_calendar import BadCalendarFile, EventCalendar
 from app.trader.market_view import MarketState
 
 log = structlog.get_logger(__name__)
@@ -71,8 +71,7 @@ class RiskDesk:
         """The book as it was left, and what closed since; live trades are known by now. Raises JournalUnavailable."""
         stored = await self._journal.read_state(STATE)
         if stored is not None:
-            self.book = RiskBook.from_json(stored["book"])
-            self.transfers = stored["transfers"]
+            self.book, self.transfers = _book_of(stored), stored["transfers"]
         since_ms = max(0, self.book.days.seen_ms - CATCH_UP_MS)
         for closed in await self._journal.closings_since(since_ms):
             self.closed(closed)
@@ -80,7 +79,18 @@ class RiskDesk:
         if self.book.must_be_flat:
             self._desk.tell_all(ExitRequested("breaker"))
         await self._save()
-        self.calendar.read()
+        self._read_calendar()
+
+    def _read_calendar(self) -> None:
+        """Raises BadCalendarFile, unless open trades wait to be managed: then nothing new is opened instead."""
+        try:
+            self.calendar.read()
+        except BadCalendarFile as error:
+            if not self._desk.trades:
+                raise
+            log.error("calendar_unreadable", error=str(error))
+            self.calendar.problem = str(error)
+            self._desk.on_pause("calendar_unreadable")
 
     async def keep(self) -> None:
         """Write it down when something lasting has changed: at once after an event, else every few seconds."""
@@ -96,10 +106,10 @@ class RiskDesk:
     async def _save(self) -> None:
         book, transfers = self.book, self.transfers
         self._saved_at = self._clock.monotonic()
-        if book == self._saved and transfers == self._saved_transfers:
+        if _lasting(book) == self._saved and transfers == self._saved_transfers:
             return
         await self._journal.write_state(STATE, {"book": book.to_json(), "transfers": dict(transfers)})
-        self._saved, self._saved_transfers = book, transfers
+        self._saved, self._saved_transfers = _lasting(book), transfers
 
     # --- facts ----------------------------------------------------------------------------------------------------------
 
@@ -191,3 +201,19 @@ class RiskDesk:
         for live in list(self._desk.trades.values()):
             if breaker is Breaker.of_side(live.trade.plan.side):
                 self._desk.tell(live.trade_id, StopBuying())
+
+
+def _lasting(book: RiskBook) -> RiskBook:
+    """Without the time, which goes on when nothing else does."""
+    return replace(book, days=replace(book.days, seen_ms=0))
+
+
+def _book_of(stored: Mapping[str, Any]) -> RiskBook:
+    """Raises JournalUnavailable: a trader that has forgotten which breakers are tripped must not trade."""
+    try:
+        return RiskBook.from_json(stored["book"])
+    except (KeyError, ValueError) as error:
+        cause = " ".join(str(error).split())
+        raise JournalUnavailable(
+            f"the journal's risk book cannot be read ({cause:.200}): start the release that wrote it, or move the journal away"
+        ) from None

@@ -25,10 +25,10 @@ _RESUMES = {
     Breaker.DAY_HALT: "at 00:00 UTC",
     Breaker.LONG_SIDE: "at 00:00 UTC",
     Breaker.SHORT_SIDE: "at 00:00 UTC",
-    Breaker.ROLLING_24H: "once the last 24 hours are back above the limit",
+    Breaker.ROLLING_24H: "once the last 24 hours are back above the limit and nothing is open",
     Breaker.ATH_STOP: "by hand only: reset",
     Breaker.ATH_R: "by hand only: reset",
-    Breaker.HIGH_R: "once the high has left its window, or by hand: reset",
+    Breaker.HIGH_R: "once the high has left its window, the next day at the earliest, or by hand: reset",
     Breaker.LATENCY: "once the median is back under the lower mark",
 }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ from simulation.world import BLOCKS, World, simulate, with_rules
 
 from app.domain.instrument import Side
 from app.domain.plan import Plan
-from app.domain.risk.rules import BreakerRules, RampRules
+from app.domain.risk.rules import BreakerRules, EventRules, RampRules
 from app.storage.codec import load
-from app.storage.port import AlertRecord, TradeClosed
+from app.storage.port import AlertRecord, JournalUnavailable, TradeClosed
+from app.trader.event_calendar import BadCalendarFile
 
 DAY_MS = 86_400_000
 D = Decimal(0)
@@ -124,6 +126,20 @@ def test_a_trade_closed_while_its_result_was_not_yet_counted_counts_once() -> No
         assert tracker(world)["ramp"]["trades"] == 1
 
     simulate(story, correlation=UNHEDGED)
+
+
+def test_a_book_that_cannot_be_read_keeps_the_trader_from_trading() -> None:
+    async def story(world: World) -> None:
+        await world.clock.sleep(12)
+        await world.kill_trader()
+        sound, world.store.state["risk"] = world.store.state["risk"], '{"book": {"trips": "none"}, "transfers": {}}'
+        with pytest.raises(ExceptionGroup) as told:
+            await world.start_trader()
+        assert told.group_contains(JournalUnavailable, match="risk book")
+        world.store.state["risk"] = sound
+        await world.start_trader()
+
+    simulate(story)
 
 
 @pytest.mark.parametrize("side", list(Side))
@@ -310,3 +326,27 @@ def test_a_breaker_that_trips_while_a_plan_is_written_keeps_its_entry_back() -> 
         assert stored.orders == ()
 
     simulate(story)
+
+
+def test_a_calendar_that_broke_while_a_trade_was_open_pauses_and_manages_it_on(tmp_path: Path) -> None:
+    file = tmp_path / "events.csv"
+    file.write_text("time,title\n2030-12-10T14:00:00-05:00,FOMC\n")
+
+    async def story(world: World) -> None:
+        trade_id = await world.enters()
+        await world.kill_trader()
+        file.write_text("time,title\nsoon,FOMC\n")
+        await world.start_trader()
+        assert trade_id in world.trader.desk.trades
+        await world.until(lambda: world.trader.status()["paused"] == "calendar_unreadable")
+        assert "soon" in tracker(world)["calendar"]["problem"]
+        await world.operator("flatten")
+        await world.ends_properly(trade_id)
+        await world.kill_trader()
+        with pytest.raises(ExceptionGroup) as told:
+            await world.start_trader()
+        assert told.group_contains(BadCalendarFile, match="soon")
+        file.write_text("time,title\n2030-12-10T14:00:00-05:00,FOMC\n")
+        await world.start_trader()
+
+    simulate(story, rules=with_rules(risk={"events": EventRules(calendar=str(file))}))
