@@ -90,12 +90,15 @@ def plan_opening(
     side, asked, percentage = request.action.side, request.leverage, request.balance_percentage
     if side is None or asked is None or percentage is None:
         raise ValueError("a close opens nothing")
+    market = guards.quote(request.symbol, facts.quote, facts.quote.time_ms, trading.freshness)  # read for this request: never old
+    if not market.passed:
+        return NotOpened(market, (market,))
     leverage = min(asked, rules.max_leverage)
     p0 = facts.quote.opposite(side)
     size = calculate_position_quantity(facts.balance, percentage, leverage, p0, facts.instrument)
     levels = _levels(request, side, p0, facts.instrument, rules, trading)
     margin_type = request.margin_type or rules.margin_type
-    verdicts: list[Verdict] = []
+    verdicts = [market]
     for verdict in _plan_guards(request, facts, size, levels, margin_type):
         verdicts.append(verdict)
         if not verdict.passed:

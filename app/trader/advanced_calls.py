@@ -37,8 +37,10 @@ def ensure_binance_client(client: Exchange | None) -> Exchange:
 
 
 def find_instrument(exchange: Exchange, symbol: str) -> Instrument:
-    """Raises Failed for a symbol the exchange does not list."""
+    """Raises Failed for a symbol the exchange does not list, or whose listing cannot be read."""
     try:
         return exchange.instrument(symbol)
     except UnknownSymbol as error:
         raise Failed(refuse("invalid_symbol", symbol=symbol)) from error
+    except ExchangeError as error:
+        raise Failed(api_refusal(error.code, str(error))) from error

@@ -217,6 +217,21 @@ def test_what_cannot_be_planned(changes: dict[str, Any], code: str) -> None:
     assert "$" not in found.reason
 
 
+@pytest.mark.parametrize(("bid", "ask"), [("0", "0"), ("0", "50000"), ("50001", "50000"), ("NaN", "50000")])
+def test_a_book_that_is_no_market_is_refused(bid: str, ask: str) -> None:
+    quote = Quote("BTCUSDT", D(bid), D(0), D(ask), D(0), 0)
+    facts = OpeningFacts(BTC, quote, D(1_000), CommissionRates(D("0.0002"), D("0.0005")), TERMS, 1_765_000_000_000)
+    found = plan_opening(asked(symbol="BTCUSDT"), facts, RULES, TRADING, "abc", "advanced:id:a")
+    assert isinstance(found, NotOpened)
+    assert found.verdict.code == "stale_price"
+
+
+@pytest.mark.parametrize("balance", ["0", "-12.5"])
+def test_an_empty_wallet_buys_nothing(balance: str) -> None:
+    size = calculate_position_quantity(D(balance), D(1), 20, D(50_000), BTC)
+    assert size.quantity == 0
+
+
 def test_crossed_margin_is_not_held_to_the_isolated_liquidation_price() -> None:
     assert opening(sl="46000", leverage=20, margin_type="CROSSED").plan.stop == D(46_000)
 
