@@ -30,6 +30,23 @@ from app.gateway.security import Doorkeeper, body_token
 log = structlog.get_logger(__name__)
 
 _BODY_WITHIN_S = 1.0
+_COMPONENT_SCHEMA = {
+    "type": "object",
+    "description": "one condition of a signal, as a toolkit tells of it",
+    "required": ["tag", "symbol", "t"],
+    "properties": {
+        "tag": {"type": "string", "description": "the toolkit's text, or our name of the condition"},
+        "symbol": {"type": "string", "examples": ["BTCUSDT.P"]},
+        "t": {"description": "Unix milliseconds or ISO-8601: when the condition's bar opened"},
+        "tf": {"type": "string", "description": "the chart's timeframe in minutes"},
+        "kit": {"type": "string", "description": "SO, OM, PAC or SMC"},
+        "close": {"description": "the chart's price"},
+        "ob_top": {"description": "order block, upper edge"},
+        "ob_bottom": {"description": "order block, lower edge"},
+        "smart_trail": {"description": "recorded, not used"},
+        "token": {"type": "string", "format": "password"},
+    },
+}
 _ALERT_SCHEMA = {
     "type": "object",
     "required": ["symbol", "side"],
@@ -50,7 +67,7 @@ _ALERT_SCHEMA = {
         "token": {"type": "string", "format": "password"},
     },
 }
-
+_BODY_SCHEMA = {"anyOf": [_ALERT_SCHEMA, _COMPONENT_SCHEMA]}
 
 _EXAMPLES = {
     "levels worked out by the server": {"value": {"symbol": "BTCUSDT.P", "side": "BUY"}},
@@ -64,16 +81,28 @@ _EXAMPLES = {
             "ob_bottom": 84720,
         }
     },
+    "one condition of a signal": {
+        "value": {
+            "kit": "SO",
+            "tag": "Bullish Confirmation Signal",
+            "symbol": "BTCUSDT.P",
+            "tf": "3",
+            "t": "2026-01-01T00:00:00Z",
+        }
+    },
     "end of a trade": {"value": {"symbol": "BTCUSDT.P", "side": "CLOSE", "id": "close-1"}},
 }
 
 
 class Placed(BaseModel):
-    """``status``: trade placed (with ``details``: entry_order, sl_order, tp1_order), accepted, or duplicate (of ``id``)."""
+    """``status``: trade placed (with ``details``: entry_order, sl_order, tp1_order), accepted, duplicate (of ``id``), or
+    component (with the ``conditions`` of both sides and the ``signal`` they made)."""
 
     status: str
     id: str
     details: dict[str, Any] | None = None
+    conditions: dict[str, Any] | None = None
+    signal: dict[str, Any] | None = None
 
 
 DOCUMENTED: dict[str, Any] = {
@@ -87,7 +116,7 @@ DOCUMENTED: dict[str, Any] = {
         503: {"model": Failure, "description": "Not taken: send it again."},
     },
     "openapi_extra": {
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _ALERT_SCHEMA, "examples": _EXAMPLES}}}
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _BODY_SCHEMA, "examples": _EXAMPLES}}}
     },
 }
 

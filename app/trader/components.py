@@ -19,7 +19,7 @@ from app.domain.rules import TradingRules
 from app.domain.signal import Alert, alert_key
 from app.domain.signal_rules import SignalRules
 from app.domain.verdict import Refusal
-from app.storage.port import Journal, Note
+from app.storage.port import Journal, JournalUnavailable, Note
 from app.trader.replies import Reply, refusal_reply
 
 log = structlog.get_logger(__name__)
@@ -67,7 +67,12 @@ class ComponentBook:
         if alert.side is None or alert.bar_time_ms is None or not state.closes:
             return
         close_ms = alert.bar_time_ms + self._timeframe_ms
-        await self.keep(alert.symbol, spent(state, alert.side, close_ms, trade_id if is_composite(alert) else ""))
+        try:
+            await self.keep(alert.symbol, spent(state, alert.side, close_ms, trade_id if is_composite(alert) else ""))
+        except JournalUnavailable as error:
+            if is_composite(alert):
+                raise  # its tag is delivered again at the next start, and this noted then
+            log.error("tap_not_noted", trade_id=trade_id, error=str(error))
 
 
 def is_composite(alert: Alert) -> bool:
@@ -110,7 +115,7 @@ class ComponentIntake:
             self._note(tag, now_ms, {"alert_id": alert_id, "code": refusal.code, "reason": refusal.message})
             return refusal_reply(alert_id, refusal)
         bar_ms = self._rules.timeframe_ms
-        state = heard(await self._book.of(tag.symbol), tag, tag.bar_ms + self._minutes(tag) * 60_000, bar_ms)
+        state = heard(await self._book.of(tag.symbol), tag, self._close_ms(tag), bar_ms)
         await self._book.keep(tag.symbol, state)
         found = composite(state, tag.symbol, self._signals, self._rules.timeframe_min)
         signal = None if found is None else await self._fire(item, found)
@@ -125,6 +130,11 @@ class ComponentIntake:
             "conditions": {side.value: {"holds": list(six.holds), "missing": list(six.missing)} for side, six in sides.items()},
             "signal": signal,
         }
+
+    def _close_ms(self, tag: ComponentAlert) -> int:
+        """The end of the bar its time lies in."""
+        interval_ms = self._minutes(tag) * 60_000
+        return tag.bar_ms // interval_ms * interval_ms + interval_ms
 
     def _minutes(self, tag: ComponentAlert) -> int:
         """The length of the tag's bar; where it was not told, that of the chart such a tag belongs on."""

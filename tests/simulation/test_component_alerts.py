@@ -13,7 +13,7 @@ from app.domain.component_alerts import ComponentAlert
 from app.domain.component_tags import SIX
 from app.domain.instrument import Side
 from app.domain.plan import trade_id_for
-from app.domain.signal_rules import SignalRules
+from app.domain.signal_rules import SignalRules, TextForm
 from app.domain.verdict import Refusal
 from app.gateway.webhook import envelope_for, text_envelope
 from app.storage.port import JournalUnavailable
@@ -204,6 +204,29 @@ def test_a_tag_that_cannot_count_is_refused_and_changes_nothing(fields: Mapping[
         assert (reply["code"], reply["http_status"]) == (code, 422)
         state = (await tag(world, "TRAIL_BULL"))["conditions"]["BUY"]
         assert "BUY_CONF" in state["missing"]
+
+    simulate(story)
+
+
+def test_a_text_of_tags_is_traded_where_the_setting_says_so() -> None:
+    async def story(world: World) -> None:
+        text = b"{HTF_BEAR} AND {OB_SUPPLY_HIT} AND {HW_CROSS_DOWN} AND {NO_OVERFLOW} AND {SELL_CONF} AND {TRAIL_BEAR}"
+        parsed = read_message(text, SignalRules(text_form=TextForm.TRADE))
+        assert not isinstance(parsed, Refusal)
+        envelope = envelope_for(parsed, text, world.clock.wall_ms(), world.clock.monotonic())
+        await InMemoryInbox(world.server).put(envelope)
+        await world.until_said(envelope.alert_id, "protected")
+        assert (await world.stored(envelope.alert_id)).plan.side is Side.SELL
+        assert await InMemoryInbox(world.server).put(envelope) == envelope.alert_id, "the same text is a repetition for a while"
+        await ends(world, envelope.alert_id)
+
+    simulate(story)
+
+
+def test_a_time_inside_the_bar_counts_as_that_bar() -> None:
+    async def story(world: World) -> None:
+        reply = await tag(world, "BUY_CONF", t=str(last_bar(world) + 61_000))
+        assert reply["as_of_ms"] == last_bar(world) + BAR_MS
 
     simulate(story)
 
