@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -29,6 +29,9 @@ PATIENCE_S = 30.0
 POLL_S = 0.02
 BAR_MS = 180_000
 _LOG_LINES = 25
+# At any price and after any loss: for stories in which every alert becomes a trade.
+_BREAKERS = ("DAY_ENTRIES_R", "DAY_HALT_R", "ROLLING_24H_R", "SIDE_R", "ATH_R", "HIGH_R")
+EVERY_ALERT_TRADES = {**ANY_PRICE} | {f"QC_RULES__RISK__BREAKERS__{name}": "1000" for name in _BREAKERS}
 
 T = TypeVar("T")
 
@@ -246,11 +249,13 @@ def log_tails(directory: Path) -> str:
 
 
 @asynccontextmanager
-async def system_world(directory: Path, simulator: Sequence[str]) -> AsyncIterator[SystemWorld]:
+async def system_world(
+    directory: Path, simulator: Sequence[str], environment: Mapping[str, str] = ANY_PRICE
+) -> AsyncIterator[SystemWorld]:
     clock = SystemClock()
     settings = load_settings(gateway=GatewaySettings(port=0))
     try:
-        async with running_stack(settings, StackOptions(directory, simulator, ANY_PRICE), clock) as stack:
+        async with running_stack(settings, StackOptions(directory, simulator, environment), clock) as stack:
             world = SystemWorld(stack, directory, clock)
             try:
                 yield world

@@ -18,10 +18,9 @@ import pytest
 import pytest_asyncio
 from recorded_market import HISTORY, write_alerts
 from shared import shared_path
-from system_world import SystemWorld, system_world
+from system_world import EVERY_ALERT_TRADES, SystemWorld, system_world
 
 from app.domain.market import MINUTE_MS
-from app.local.demo import ANY_PRICE
 from app.local.processes import ProcessFailed
 from app.replay.command import play
 from app.replay.report import Report, TradeReport
@@ -37,9 +36,7 @@ DAY_BEGINS = 22_107  # minutes into the recorded month: 20 May 2025, 00:00 UTC
 IDLE_SPEED, NEAR_SPEED, TRADING_SPEED = 2_500, 300, 1_000
 ALERTS = 6
 STANDSTILL_MS = 20_000
-# At any price and after any loss, so that every alert becomes a trade.
-_BREAKERS = ("DAY_ENTRIES_R", "DAY_HALT_R", "ROLLING_24H_R", "SIDE_R", "ATH_R", "HIGH_R")
-RULES = {"QC_RULES__ENTRY__STYLE": "ioc", **ANY_PRICE} | {f"QC_RULES__RISK__BREAKERS__{name}": "1000" for name in _BREAKERS}
+RULES = {"QC_RULES__ENTRY__STYLE": "ioc", **EVERY_ALERT_TRADES}
 
 
 @dataclass

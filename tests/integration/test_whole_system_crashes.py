@@ -13,7 +13,7 @@ from itertools import count
 
 import pytest
 import pytest_asyncio
-from system_world import PATIENCE_S, SystemWorld, system_world
+from system_world import EVERY_ALERT_TRADES, PATIENCE_S, SystemWorld, system_world
 
 from app.storage.port import StoredTrade
 
@@ -22,12 +22,14 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)
 RECOVERED_WITHIN_S = 2.0
 FAST = 300
 NUMBERS = count(1)
+# The kills strike while the post-only order rests: the flow is not to cut that short.
+RULES = {**EVERY_ALERT_TRADES, "QC_RULES__FLOW__HURRIES_ENTRY": "false"}
 ENTRIES = ("-m-", "-i-")  # purposes in our client ids that buy
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SystemWorld]:
-    async with system_world(tmp_path_factory.mktemp("crashes"), ("--synthetic", "11")) as running:
+    async with system_world(tmp_path_factory.mktemp("crashes"), ("--synthetic", "11"), RULES) as running:
         yield running
 
 
