@@ -13,9 +13,11 @@ from simulation.world import BLOCKS, with_rules
 from app.domain.instrument import Side
 from app.domain.market import MINUTE_MS, MarkPrice
 from app.domain.plan import Purpose
+from app.domain.risk.rules import RampRules
 from app.domain.rules import EntryStyle
 from app.simulator.venue_types import IncomeType, ReduceOnlyPolicy
 
+HIGH_LEVERAGE = with_rules(entry={"maker_wait_ms": 60}, risk={"ramp": RampRules(on=False)})  # so that a gap can liquidate
 IOC = with_rules(entry={"style": EntryStyle.IOC, "maker_wait_ms": 60})
 
 
@@ -82,7 +84,7 @@ async def test_es37_auto_deleveraging(tmp_path: Path, policy: ReduceOnlyPolicy) 
 @pytest.mark.parametrize("side", list(Side))
 async def test_es38_liquidation(tmp_path: Path, side: Side) -> None:
     """The stops are gone, by a hand, in the moment the market gaps."""
-    async with scenario(tmp_path) as world:
+    async with scenario(tmp_path, rules=HIGH_LEVERAGE) as world:
         trade_id = await world.enters(side)
         world.venue.cancel_all_algos("BTCUSDT")
         world.move(Decimal(85_000) * (1 - side.sign * Decimal("0.06")), jump=True)
