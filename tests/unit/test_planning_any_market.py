@@ -1,5 +1,6 @@
 """Planning under any market, account and desk: it never raises, and what it plans keeps its promises."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from typing import TypeVar
@@ -27,36 +28,49 @@ LONG, SHORT = Alert("BTCUSDT", Action.BUY), Alert("BTCUSDT", Action.SELL)
 
 def mostly(usual: T, *others: T) -> st.SearchStrategy[T]:
     """The guards that refuse early must not hide those behind them."""
-    return st.integers(0, 24 * len(others)).map(lambda number: others[number - 1] if 0 < number <= len(others) else usual)
+    return ODDS[len(others)].map(lambda number: others[number - 1] if 0 < number <= len(others) else usual)
 
 
+def pick(draw: st.DrawFn, usual: T, *others: T) -> T:
+    """As ``mostly``, among values drawn just now: making a strategy of each would take longer than drawing from it."""
+    number = draw(ODDS[len(others)])
+    return others[number - 1] if 0 < number <= len(others) else usual
+
+
+ODDS = {count: st.integers(0, 24 * count) for count in (1, 2, 3, 4)}
 price = st.decimals("1", "200000", places=1)
 floats = st.floats(allow_nan=True, allow_infinity=True)
 times = mostly(NOW_MS, NOW_MS - 500, NOW_MS + 1_000, NOW_MS - 10_000, 0)
 fee = st.decimals("-0.0005", "0.001", places=5)
 rate = st.decimals("-0.002", "0.0007", places=5)
+ahead = st.integers(0, 10**7)
+part_of_price = st.floats(0.0002, 0.005) | st.floats(0.0002, 0.02)
+any_or_none = st.none() | floats
+slopes = st.tuples(st.floats(0.1, 3.1), st.floats(0.4, 1)), st.tuples(floats, floats)
+booleans = st.booleans()
+factors = st.decimals("0.96", "1.04", places=4)
+sides = st.sampled_from([Action.BUY, Action.SELL])
 
 
 @st.composite
 def views(draw: st.DrawFn, of: str) -> SymbolView:
     base = {"BTCUSDT": BTC, "ETHUSDT": ETH, "SOLUSDT": SOL}[of]
     bid = draw(price)
-    quote = Quote(of, bid, D(1), bid + draw(mostly(D("0.1"), D(0), D(-1), D(50))), D(1), draw(times))
-    mark = MarkPrice(of, bid, draw(rate), NOW_MS + draw(st.integers(0, 10**7)), draw(times))
-    atr = draw(st.floats(0.0002, 0.02)) * float(bid) if draw(mostly(True, False)) else draw(st.none() | floats)
-    close = float(bid) if draw(mostly(True, False)) else draw(floats)
-    bars = BarIndicators(of, BAR_MS, draw(mostly(OPEN_MS, 0)), close, atr, None, None, None)
-    usual = draw(mostly(True, False))
-    slope, correlation = draw(st.tuples(st.floats(0.1, 3.1), st.floats(0.4, 1)) if usual else st.tuples(floats, floats))
+    quote = Quote(of, bid, D(1), bid + pick(draw, D("0.1"), D(0), D(-1), D(50)), D(1), draw(times))
+    mark = MarkPrice(of, bid, draw(rate), NOW_MS + draw(ahead), draw(times))
+    atr = draw(part_of_price) * float(bid) if pick(draw, True, False) else draw(any_or_none)
+    close = float(bid) if pick(draw, True, False) else draw(floats)
+    bars = BarIndicators(of, BAR_MS, pick(draw, OPEN_MS, 0), close, atr, None, None, None)
+    slope, correlation = draw(pick(draw, *slopes))
     beta = BetaReading(of, "BTCUSDT", slope, correlation, 0.5, 60, draw(times))
     return SymbolView(
-        draw(mostly(base, replace(base, min_quantity=base.step * 7, min_notional=D(1000)))),
-        draw(mostly(quote, None)),
-        draw(mostly(mark, None)),
-        draw(mostly(bars, None)),
+        pick(draw, base, replace(base, min_quantity=base.step * 7, min_notional=D(1000))),
+        pick(draw, quote, None),
+        pick(draw, mark, None),
+        pick(draw, bars, None),
         CommissionRates(draw(fee), draw(fee)),
-        draw(mostly(beta, None)),
-        funding_interval_h=draw(mostly(8, 4, 1)),
+        pick(draw, beta, None),
+        funding_interval_h=pick(draw, 8, 4, 1),
     )
 
 
@@ -77,26 +91,36 @@ desks = st.builds(
 )
 
 
+views_by_symbol = {of: views(of) for of in ("BTCUSDT", "ETHUSDT", "SOLUSDT")}
+
+
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Alert, MarketView]:
     """An alert whose levels and price are near the market's, or anywhere."""
-    views_of = {of: draw(views(of)) for of in ("BTCUSDT", "ETHUSDT", "SOLUSDT")}
+    views_of = {of: draw(views_by_symbol[of]) for of in ("BTCUSDT", "ETHUSDT", "SOLUSDT")}
     quote = views_of["BTCUSDT"].quote
-    near, exact = price, price
-    if quote is not None and draw(mostly(True, False)):
-        near = st.decimals("0.96", "1.04", places=4).map(lambda factor: quote.bid * factor)
-        exact = st.just(quote.bid)
+    bid = quote.bid if quote is not None and pick(draw, True, False) else None
+
+    def near() -> Decimal:
+        return draw(price) if bid is None else bid * draw(factors)
+
+    def exact() -> Decimal:
+        return draw(price) if bid is None else bid
+
+    def absent_or(value: Callable[[], Decimal]) -> Decimal | None:
+        return value() if draw(booleans) else None
+
     alert = Alert(
-        draw(mostly("BTCUSDT", "ETHUSDT")),
-        draw(st.sampled_from([Action.BUY, Action.SELL]) if draw(mostly(True, False)) else st.just(Action.CLOSE)),
-        qty=draw(mostly(None, D("1e-12"), D("0.01"), D("1e12"))),
-        sl=draw(st.none() | near),
-        price=draw(st.none() | exact | mostly(None, draw(near))),
-        ob_top=draw(st.none() | near),
-        ob_bottom=draw(st.none() | near),
-        bar_time_ms=draw(st.none() | mostly(OPEN_MS, NOW_MS, 0)),
+        pick(draw, "BTCUSDT", "ETHUSDT"),
+        draw(sides) if pick(draw, True, False) else Action.CLOSE,
+        qty=pick(draw, None, D("1e-12"), D("0.01"), D("1e12")),
+        sl=absent_or(near),
+        price=pick(draw, absent_or(exact), near()),
+        ob_top=absent_or(near),
+        ob_bottom=absent_or(near),
+        bar_time_ms=pick(draw, OPEN_MS, NOW_MS, 0) if draw(booleans) else None,
     )
-    return alert, MarketView(NOW_MS, draw(mostly(300, 20_000)), views_of)
+    return alert, MarketView(NOW_MS, pick(draw, 300, 20_000), views_of)
 
 
 def assert_sound(plan: Plan) -> None:

@@ -5,6 +5,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
@@ -47,6 +48,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
     return st.from_type(hint)
 
 
+@cache
 def records(kind: type[Any]) -> st.SearchStrategy[Any]:
     hints = get_type_hints(kind)
     parts = {field.name: values(hints[field.name]) for field in fields(kind)}
