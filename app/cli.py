@@ -29,6 +29,8 @@ def _serve(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     """Run until done or until SIGINT or SIGTERM asks to stop, on the fastest event loop there is."""
     from uvloop import new_event_loop
 
+    from app.telemetry.service_manager import told_of_life
+
     # Threads hand over within half a millisecond, what imports have built is never searched for garbage, and an alert or a
     # fill is over before the next search: all would otherwise show between an alert and its entry, or a fill and its stop.
     sys.setswitchinterval(0.0005)
@@ -41,7 +43,8 @@ def _serve(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        await work(stop)
+        async with told_of_life(SystemClock()):
+            await work(stop)
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(until_stopped())
@@ -183,23 +186,13 @@ def trader() -> None:
 def gateway() -> None:
     """The gateway: HTTP in, alerts into the inbox."""
     from app.bus.redis import RedisInbox
-    from app.gateway.config import GatewayConfig
+    from app.gateway.asgi import config_from
     from app.gateway.server import run_gateway
     from app.storage.secrets import FileSecretStore
     from app.storage.sqlite import JournalReader
 
     settings = _settings()
-    config = GatewayConfig(
-        host=settings.gateway.host,
-        port=settings.gateway.port,
-        auth_required=settings.auth.required,
-        token=settings.auth.token,
-        operator_token=settings.operator.token,
-        reply_within_s=settings.gateway.reply_within_s,
-        max_body_bytes=settings.gateway.max_body_bytes,
-        instance=settings.gateway.instance,
-        signals=settings.signals,
-    )
+    config = config_from(settings)
     inbox_url = _required(settings.redis.inbox_url, "inbox_url")
 
     async def work(stop: asyncio.Event) -> None:
