@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from app.domain.statistics.report import Statistics
+
 SCHEMA_VERSION: Literal[1] = 1
 
 Verdict = Literal["traded", "unfilled", "open", "refused", "duplicate", "closed_opposite", "unanswered", "kept"]
@@ -217,6 +219,7 @@ class Report(_Part):
     schema_version: Literal[1] = SCHEMA_VERSION
     inputs: Inputs
     totals: Totals
+    statistics: Statistics
     refusals: dict[str, int]
     guards: dict[str, GuardReport] = {}
     invariants: dict[str, InvariantReport]

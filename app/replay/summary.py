@@ -9,8 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from app.domain.instrument import Side
 from app.domain.rules import TradingRules
 from app.domain.signal_rules import SignalRules
+from app.domain.statistics.report import Statistics, statistics
 from app.domain.verdict import Refusal
 from app.replay.invariants import INVARIANTS
 from app.replay.report import (
@@ -30,6 +32,8 @@ from app.replay.session import Delivered, FillMode, Outcome
 from app.replay.trade_report import trade_report
 from app.simulator.tape import Tape
 from app.simulator.venue_state import VenueConfig
+from app.storage.closed_trades import closed_trades
+from app.storage.codec import dump
 
 ZERO = Decimal(0)
 
@@ -58,6 +62,7 @@ def report_of(
             label=label,
         ),
         totals=_totals(outcome.delivered, trades, outcome.balance),
+        statistics=_statistics(outcome, tape),
         refusals=dict(sorted(refused.items())),
         guards=_guards(alerts),
         invariants=_invariants(outcome),
@@ -65,6 +70,13 @@ def report_of(
         alerts=alerts,
         trades=trades,
     )
+
+
+def _statistics(outcome: Outcome, tape: Tape) -> Statistics:
+    records = ((dump(trade.plan), dump(trade.closed)) for trade in outcome.trades if trade.closed is not None)
+    trades = sorted(closed_trades(records), key=lambda trade: (trade.closed_ms, trade.trade_id))
+    last = {side: [t.net_r for t in trades if t.side is side and t.is_filled and t.is_of_the_strategy] for side in Side}
+    return statistics(trades, last, tape.start_ms, tape.end_ms or tape.start_ms)
 
 
 def _with_composites(outcome: Outcome) -> Iterator[Delivered]:
@@ -189,6 +201,14 @@ def _guard_table(report: Report) -> Table:
     return table
 
 
+def _judged(found: Statistics) -> str:
+    """None of it without a trade, no profit factor without a loss; told when there are too few."""
+    results = found.together
+    factor = "-" if results.profit_factor is None else f"{results.profit_factor:.2f}"
+    average = "-" if results.average_r is None else f"{results.average_r:+.3f}"
+    return f"{factor}, {average}{'' if results.enough else ' (too few trades to judge by)'}"
+
+
 def show(report: Report, console: Console, took_s: float) -> None:
     """A short summary, with the speed of this run; neither is part of the report."""
     totals = report.totals
@@ -198,6 +218,7 @@ def show(report: Report, console: Console, took_s: float) -> None:
     if totals.unfilled or totals.open:
         table.add_row("", f"{totals.unfilled} not filled, {totals.open} open when the data ended")
     table.add_row("net", f"{totals.net:+.2f} USDT, {totals.net_r:+.2f} R")
+    table.add_row("profit factor, average R", _judged(report.statistics))
     table.add_row("gross, fees, funding", f"{totals.gross:+.2f}, {totals.fees:.2f}, {totals.funding:+.2f} USDT")
     if report.inputs.label:
         table.add_row("alerts", report.inputs.label)

@@ -174,6 +174,19 @@ def test_totals_follow_from_the_trades(case: Case) -> None:
     assert totals.final_balance == case.report.inputs.balance + totals.net - open_fees
 
 
+def test_statistics_are_of_the_same_trades(case: Case) -> None:
+    totals, found = case.report.totals, case.report.statistics
+    together = found.together
+    assert (together.trades, together.wins, found.unfilled) == (totals.trades, totals.wins, totals.unfilled)
+    assert (together.net, together.fees, together.funding) == (totals.net, totals.fees, totals.funding)
+    assert together.net_r == pytest.approx(float(totals.net_r), abs=1e-5)
+    assert sum(flag.trades for flag in found.flags) == totals.trades
+    assert found.execution.naked_ms is not None
+    assert found.execution.naked_ms.worst == totals.longest_naked_ms
+    assert found.execution.entry_maker_share is not None
+    assert Report.model_validate_json(case.report.model_dump_json()).statistics == found
+
+
 def test_invariants_were_looked_at_and_held(case: Case) -> None:
     assert {*case.report.invariants} == {f"I{number}" for number in range(1, 8)}
     for invariant in case.report.invariants.values():
