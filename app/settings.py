@@ -1,8 +1,11 @@
-"""One typed tree of settings: defaults here, then a TOML file (QC_CONFIG), then the environment (QC_…, ``__`` between levels)."""
+"""One typed tree of settings: defaults here, then a TOML file (QC_CONFIG), then the environment (QC_…, ``__`` between levels).
+
+On AWS what the site's parameters and secrets say comes last and wins (``app.cloud.settings``).
+"""
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,6 +79,7 @@ class RedisSettings(_Section):
 
     inbox_url: _RedisUrl | None = None
     market_url: _RedisUrl | None = None
+    market_password: SecretStr | None = None  # of market_url, where that does not hold it
 
 
 class AuthSettings(_Section):
@@ -109,6 +113,13 @@ class SecretsSettings(_Section):
     folder: Path = Path("var/secrets")
 
 
+class CloudSettings(_Section):
+    """A node on AWS: the site it belongs to and where that is. Without a site nothing of AWS is used."""
+
+    site: Annotated[str, Field(pattern=r"^[a-z0-9-]{0,32}$")] = ""
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]{0,32}$")] = ""
+
+
 class LogSettings(_Section):
     level: LogLevel = LogLevel.INFO
     json_lines: bool = True
@@ -124,6 +135,7 @@ class Settings(BaseSettings):
     gateway: GatewaySettings = GatewaySettings()
     journal: JournalSettings = JournalSettings()
     secrets: SecretsSettings = SecretsSettings()
+    cloud: CloudSettings = CloudSettings()
     log: LogSettings = LogSettings()
     rules: TradingRules = TradingRules()
     signals: SignalRules = SignalRules()
@@ -161,8 +173,8 @@ class _Environment(EnvSettingsSource):
 _NOT_OURS = ("QC_CONFIG", "QC_TEST_")
 
 
-def load_settings(**overrides: Any) -> Settings:
-    """Read the whole tree once. Raises BadSettings."""
+def load_settings(told_by: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read the whole tree once. ``overrides`` win; ``told_by`` names where each was read. Raises BadSettings."""
     path = os.environ.get("QC_CONFIG")
     if path and not Path(path).is_file():
         raise BadSettings(f"settings file {path} (QC_CONFIG): no such file; correct the path or unset QC_CONFIG")
@@ -171,7 +183,7 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise BadSettings(_in_words(first["type"], [str(part) for part in first["loc"]], first["msg"])) from None
+        raise BadSettings(_in_words(first["type"], [str(part) for part in first["loc"]], first["msg"], told_by or {})) from None
     except (ValueError, OSError) as error:
         raise BadSettings(f"settings file {path} (QC_CONFIG): {error}") from None
 
@@ -184,10 +196,11 @@ def _check_names() -> None:
             raise BadSettings(f"{variable}: there is no section {section!r}{_instead(section, Settings)}")
 
 
-def _in_words(kind: str, where: list[str], message: str) -> str:
+def _in_words(kind: str, where: list[str], message: str, told_by: Mapping[str, str]) -> str:
     name = ".".join(where) or "settings"
     variable = f"QC_{'__'.join(where).upper()}"
-    written = variable if variable in os.environ else os.environ.get("QC_CONFIG", variable)
+    elsewhere = next((place for told, place in told_by.items() if f"{told}.".startswith(f"{name}.")), None)
+    written = elsewhere or (variable if variable in os.environ else os.environ.get("QC_CONFIG", variable))
     if kind == "extra_forbidden":
         return f"setting {name} ({written}): there is no such setting{_instead(where[-1], _section(where[:-1]))}"
     return f"setting {name} ({written}): {message.removeprefix('Value error, ')}"

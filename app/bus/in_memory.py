@@ -121,8 +121,9 @@ class InMemoryInbox:
         left = [(receipt, entry) for receipt, entry in unseen if entry.delivered]
         items = []
         for receipt, entry in left or unseen:
-            age_ms = int((self._server.clock.monotonic() - entry.put_at) * 1000)
-            items.append(InboxItem(receipt, decode_envelope(entry.data), age_ms, entry.delivered))
+            envelope = decode_envelope(entry.data)
+            age_ms = int((self._server.clock.monotonic() - entry.put_at) * 1000) + envelope.age_ms
+            items.append(InboxItem(receipt, envelope, age_ms, entry.delivered))
             entry.delivered = True
             self._mine.add(receipt)
         return items

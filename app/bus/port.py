@@ -28,7 +28,8 @@ class AlertEnvelope:
 
     ``alert_id`` names the trade it may become: ``trade_id_for(lasting_key)``. ``key`` is what makes a second delivery the same
     alert, and ``key_ttl_s`` how long it is remembered. ``body`` is the parsed alert as plain JSON; ``received_ms`` the gateway's
-    wall clock, ``received_at`` its monotonic clock (gateway and trader share a host), for latency only.
+    wall clock, ``received_at`` its monotonic clock (gateway and trader share a host), for latency only. ``age_ms``: how old
+    it was already when it was put, having come by a longer way.
     """
 
     alert_id: str
@@ -38,6 +39,7 @@ class AlertEnvelope:
     received_ms: int
     received_at: float
     source: str = ALERT_SOURCE
+    age_ms: int = 0
 
     @property
     def lasting_key(self) -> str:
@@ -50,7 +52,7 @@ class AlertEnvelope:
 class InboxItem:
     receipt: str  # what ``done`` takes
     envelope: AlertEnvelope
-    age_ms: int  # time in the inbox, by the inbox's own clock
+    age_ms: int  # since its receipt: time in the inbox, by the inbox's own clock, and what it was old before
     redelivered: bool
 
 

@@ -134,7 +134,7 @@ class RedisInbox:
             except ValueError as error:
                 await self._set_aside(receipt, data, error)
                 continue
-            age_ms = max(0, now_ms - int(receipt.split("-")[0]))
+            age_ms = max(0, now_ms - int(receipt.split("-")[0])) + envelope.age_ms
             items.append(InboxItem(receipt, envelope, age_ms, redelivered))
         self._in_hand.update(item.receipt for item in items)
         return items

@@ -6,7 +6,7 @@ talks to the exchange.
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -14,11 +14,11 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
-from app.bus.port import ADVANCED_SOURCE, AlertEnvelope, BusUnavailable, Inbox
+from app.bus.envelopes import advanced_envelope
+from app.bus.port import AlertEnvelope, BusUnavailable, Inbox
 from app.clock import Clock
 from app.domain import advanced_answers as answers
-from app.domain.plan import trade_id_for
-from app.domain.requests import AdvancedRequest, BadRequest, parse_request, request_key
+from app.domain.requests import BadRequest, parse_request
 from app.gateway.config import GatewayConfig
 from app.gateway.failures import NOT_UNDERSTOOD, Failure, GatewayError, answer
 from app.gateway.security import Doorkeeper, body_token
@@ -113,7 +113,7 @@ class AdvancedWebhook:
         asked = parse_request(body)
         if isinstance(asked, BadRequest):
             return self._not_understood(asked)
-        envelope = envelope_for(asked, body, received_ms, received_at)
+        envelope = advanced_envelope(asked, body, received_ms, received_at)
         first = await self._enqueue(envelope)
         if first is not None:
             log.info("request_repeated", id=first)
@@ -158,12 +158,6 @@ class AdvancedWebhook:
 
 def _without_status(reply: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in reply.items() if name != "http_status"}
-
-
-def envelope_for(asked: AdvancedRequest, body: bytes, received_ms: int, received_at: float) -> AlertEnvelope:
-    key, key_ttl_s = request_key(asked, body)
-    envelope = AlertEnvelope("", key, key_ttl_s, asked.to_json(), received_ms, received_at, ADVANCED_SOURCE)
-    return replace(envelope, alert_id=trade_id_for(envelope.lasting_key))
 
 
 def routes(webhook: AdvancedWebhook) -> APIRouter:

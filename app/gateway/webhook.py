@@ -5,8 +5,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -16,12 +15,11 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from app.bus.port import ALERT_SOURCE, COMPONENT_SOURCE, TEXT_SOURCE, AlertEnvelope, BusUnavailable, Inbox, Json
+from app.bus.envelopes import envelope_for, text_envelope
+from app.bus.port import AlertEnvelope, BusUnavailable, Inbox, Json
 from app.clock import Clock
-from app.domain.bodies import TAG_TEXT, read_message, tag_text
+from app.domain.bodies import TAG_TEXT, read_message
 from app.domain.component_alerts import ComponentAlert
-from app.domain.plan import trade_id_for
-from app.domain.signal import BODY_KEY_TTL_S, Alert, alert_key
 from app.domain.verdict import Refusal
 from app.gateway.config import GatewayConfig
 from app.gateway.failures import AlertRefused, Failure, GatewayError, answer
@@ -196,24 +194,6 @@ def as_answer(reply: Json, alert_id: str) -> JSONResponse:
     content.setdefault("id", alert_id)
     well_formed = isinstance(http_status, int) and 200 <= http_status < 500
     return answer(http_status if well_formed else 200, content)
-
-
-def envelope_for(alert: Alert | ComponentAlert, body: bytes, received_ms: int, received_at: float) -> AlertEnvelope:
-    if isinstance(alert, ComponentAlert):
-        (key, key_ttl_s), source = alert.key, COMPONENT_SOURCE
-    else:
-        (key, key_ttl_s), source = alert_key(alert, body), ALERT_SOURCE
-    return _named(AlertEnvelope("", key, key_ttl_s, alert.to_json(), received_ms, received_at, source))
-
-
-def text_envelope(body: bytes, received_ms: int, received_at: float) -> AlertEnvelope:
-    """A text of tags that is not traded on: it is to be found in the journal all the same."""
-    key = f"text:{sha256(body).hexdigest()}"
-    return _named(AlertEnvelope("", key, BODY_KEY_TTL_S, {"text": tag_text(body)}, received_ms, received_at, TEXT_SOURCE))
-
-
-def _named(envelope: AlertEnvelope) -> AlertEnvelope:
-    return replace(envelope, alert_id=trade_id_for(envelope.lasting_key))
 
 
 async def read_body(request: Request, limit: int) -> bytes:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
+from app.bus.envelopes import envelope_for
 from app.bus.in_memory import InMemoryInbox, InMemoryLease, InMemoryMarketBus, InMemoryServer
 from app.domain.bodies import read_message
 from app.domain.component_alerts import ComponentAlert
@@ -16,7 +17,6 @@ from app.domain.rules import TradingRules
 from app.domain.signal_rules import SignalRules
 from app.domain.trade.state import Trade
 from app.domain.verdict import Refusal
-from app.gateway.webhook import envelope_for
 from app.replay.alerts import TimedAlert
 from app.replay.bar_fill import ENDLESS_BOOK, AdverseTape
 from app.replay.exchange import PatientInbox, TimedExchange, WatchedJournal

@@ -16,12 +16,12 @@ from rich.console import Console
 from stream_venue import PRICES, StreamVenue, running_venue
 
 from app.bus.embedded import EmbeddedRedis
+from app.bus.envelopes import envelope_for
 from app.bus.port import AlertEnvelope
 from app.bus.redis import RedisMarketBus
 from app.clock import SystemClock
 from app.domain.market import MarketMessage, Quote
 from app.domain.signal import Alert, parse_alert
-from app.gateway.webhook import envelope_for
 from app.local.processes import Child
 
 FLOOD = 30_000

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,13 @@ def alert(number: int = 1, key: str | None = None, ttl_s: int = 90) -> AlertEnve
         received_ms=1_765_000_000_000,
         received_at=12.5,
     )
+
+
+async def test_an_alert_that_came_a_long_way_is_as_old_as_its_receipt(world: BusWorld) -> None:
+    gateway, trader = world.inbox(), world.inbox()
+    await gateway.put(replace(alert(1), age_ms=7_000))
+    (item,) = await trader.take(PATIENCE)
+    assert 7_000 <= item.age_ms < 12_000
 
 
 def quote(bid: str = "85000.1", symbol: str = "BTCUSDT") -> Quote:

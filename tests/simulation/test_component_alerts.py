@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from simulation.world import BLOCKS, START_MS, World, simulate, with_rules
 
+from app.bus.envelopes import envelope_for, text_envelope
 from app.bus.in_memory import InMemoryInbox
 from app.domain.bodies import read_message
 from app.domain.component_alerts import ComponentAlert
@@ -15,7 +16,6 @@ from app.domain.instrument import Side
 from app.domain.plan import trade_id_for
 from app.domain.signal_rules import SignalRules, TextForm
 from app.domain.verdict import Refusal
-from app.gateway.webhook import envelope_for, text_envelope
 from app.storage.port import JournalUnavailable
 
 BAR_MS, HTF_MS = 180_000, 900_000

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from app.bus.envelopes import advanced_envelope as request_envelope
 from app.bus.in_memory import InMemoryInbox, InMemoryLease, InMemoryMarketBus, InMemoryServer
 from app.bus.port import AlertEnvelope
 from app.domain.advanced_rules import AdvancedRules
@@ -39,7 +40,6 @@ from app.domain.rules import TradingRules
 from app.domain.signal import alert_key, parse_alert
 from app.exchange.errors import ExchangeError
 from app.exchange.in_memory import InMemoryExchange
-from app.gateway.advanced import envelope_for as request_envelope
 from app.replay.invariants import Invariants
 from app.simulator.venue import Tick, Venue
 from app.simulator.venue_state import VenueConfig

@@ -1,0 +1,18 @@
+"""boto3 clients with time-outs an engine node can live with."""
+
+from typing import Any
+
+from app.cloud.errors import cloud_errors
+
+CONNECT_S, ANSWER_S, ATTEMPTS = 3, 15, 4
+
+
+def client(service: str, region: str) -> Any:
+    """``region`` empty: as the environment says (AWS_REGION). Threads may share a client. Raises CloudUnavailable."""
+    with cloud_errors(f"making a client of {service}"):
+        import boto3
+        from botocore.config import Config
+
+        retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
+        config = Config(connect_timeout=CONNECT_S, read_timeout=ANSWER_S, retries=retries)
+        return boto3.client(service, region_name=region or None, config=config)
