@@ -1,0 +1,1 @@
+"""What the stacks are put together from: network, node, storage, queues, functions, alarms, dashboard."""
