@@ -82,11 +82,12 @@ class Sizer:
     def _capped(self, quantity: Decimal, legs: tuple[Leg, ...]) -> Decimal | Verdict:
         for cap, nothing_left in self._caps(legs):
             bounded, verdict = cap(quantity)
-            stepped, _ = self._on_the_step(bounded)
-            if not stepped:
+            is_cut = bounded < quantity
+            if is_cut:
+                quantity, _ = self._on_the_step(bounded)
+            if not quantity:
                 return nothing_left()
-            self._note(verdict, warn=bounded < quantity)
-            quantity = stepped
+            self._note(verdict, warn=is_cut)
         return quantity
 
     def _caps(self, legs: tuple[Leg, ...]) -> Iterator[tuple[Cap, Callable[[], Verdict]]]:

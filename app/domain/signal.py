@@ -58,9 +58,10 @@ class Action(StrEnum):
 
     @property
     def side(self) -> Side | None:
-        return None if self is Action.CLOSE else Side(self.value)
+        return _SIDES.get(self)
 
 
+_SIDES: Mapping[Action, Side] = {Action.BUY: Side.BUY, Action.SELL: Side.SELL}
 _ACTIONS: Mapping[str, Action] = {
     "buy": Action.BUY,
     "long": Action.BUY,

@@ -30,6 +30,7 @@ STATE = "risk"
 SAVE_EVERY_S = 10.0
 CATCH_UP_MS = 2 * 86_400_000  # what closed so long before the book was last written may be missing in it
 EVENTS_KEPT = 20
+TICK_HOLDS_MS = 1_000  # an alert within it is judged by the last look at the breakers
 Events = tuple[RiskEvent, ...]
 Spawn = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -61,6 +62,7 @@ class RiskDesk:
         self._saved: RiskBook | None = None
         self._saved_transfers: Mapping[str, Any] = {}
         self.book = RiskBook()
+        self._ticked_ms = 0
         self.transfers: Mapping[str, Any] = {}  # how far transfers were read; lasts with the book that counts them
         self.calendar = EventCalendar(config.rules.risk.events, clock, exchange_clock)
         self.events: deque[RiskEvent] = deque(maxlen=EVENTS_KEPT)
@@ -128,7 +130,8 @@ class RiskDesk:
         self._take(self.book.delayed(delay_ms, self._exchange_clock.now_ms(), self._rules.risk))
 
     def tick(self) -> None:
-        self._take(self.book.tick(self._exchange_clock.now_ms(), self._rules.risk, self.open_r()))
+        self._ticked_ms = self._exchange_clock.now_ms()
+        self._take(self.book.tick(self._ticked_ms, self._rules.risk, self.open_r()))
 
     async def reset(self, breaker: Breaker) -> bool:
         """By the operator; whether it was tripped. Raises JournalUnavailable: it holds, but not yet beyond a restart."""
@@ -147,7 +150,8 @@ class RiskDesk:
 
     def view(self, leverage: int | None) -> RiskView:
         """What planning asks. ``leverage`` is the one in force for the symbol."""
-        self.tick()
+        if self._exchange_clock.now_ms() - self._ticked_ms >= TICK_HOLDS_MS:
+            self.tick()
         return replace(self.book.view(self._rules.risk, leverage, self.positions()), calendar=self.calendar.current)
 
     def positions(self) -> tuple[OpenPosition, ...]:

@@ -36,8 +36,12 @@ class Record:
 
 def profit_factor(results: Sequence[Decimal]) -> Decimal | None:
     """Won over lost R; infinite without a loss, None without a trade that won or lost."""
-    won = sum((r for r in results if r > 0), ZERO)
-    lost = -sum((r for r in results if r < 0), ZERO)
+    won = lost = ZERO
+    for r in results:  # one plain loop: each alert asks for it
+        if r > 0:
+            won += r
+        else:
+            lost -= r
     if lost:
         return won / lost
     return Decimal("Infinity") if won else None
