@@ -17,8 +17,8 @@ from app.trader.risk_desk import RiskDesk
 log = structlog.get_logger(__name__)
 
 FIRST_LOOK_MS = 60_000  # transfers of the last minute before the very first reading are part of it
-ASK_EVERY_S = 5.0  # the exchange lists a transfer some time after it has told of it; asking costs 60 of the request budget
-BELIEVED_AFTER_S = 60.0  # one the stream told of and no list shows
+ASK_EVERY_S = 5.0  # at first: the exchange lists a transfer some time after telling of it, and asking costs 70 of the budget
+BELIEVED_AFTER_S = 300.0  # one the stream told of and no list shows
 SEEN_KEPT = 200
 
 
@@ -71,7 +71,8 @@ class EquityFeed:
             return
         if now < self._ask_from:
             return
-        self._ask_from = now + ASK_EVERY_S
+        waited = now - self._told_at if self._told else 0.0
+        self._ask_from = now + max(ASK_EVERY_S, waited / 2)
         try:
             await self._ask()
         except ExchangeError as error:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import structlog
 
 from app.clock import Clock
-from app.exchange.errors import ExchangeError, RateLimited
+from app.exchange.errors import ExchangeError, NotExecuted, OutcomeUnknown, RateLimited
 from app.exchange.port import Exchange
 from app.telemetry.metrics import Metrics
 
@@ -42,8 +42,11 @@ class LatencyProbe:
             await self._exchange.probe(self._symbol)
         except RateLimited:
             return  # it was not sent
+        except (NotExecuted, OutcomeUnknown) as error:
+            log.warning("probe_unanswered", error=str(error))
         except ExchangeError as error:
-            log.warning("probe_failed", error=str(error))
+            log.error("probe_refused", error=str(error))
+            return
         took_ms = (self._clock.monotonic() - asked_at) * 1000
         self._metrics.emit({"probe_ms": took_ms})
         self._on_sample(took_ms)
