@@ -56,6 +56,8 @@ def _shown(value: Any) -> str:
             return str(value.value)
         case tuple():
             return ", ".join(_shown(item) for item in value)
+        case dict():
+            return ", ".join(f"{name}: {_shown(item)}" for name, item in value.items()) or "(none)"
         case Decimal():
             return format(value, "f")
         case bool():
