@@ -68,7 +68,7 @@ def _headline(found: Statistics, question: Question) -> list[str]:
     since = f"since {_day(found.since_ms)}" if found.since_ms else "since the journal began"
     unfilled = f", {found.unfilled} more bought nothing" if found.unfilled else ""
     of = f" ({', '.join(asked)})" if asked else ""
-    return [f"{found.together.trades} closed trades {since}{of}{unfilled}. All net of fees and funding."]
+    return [f"Closed trades {since}{of}: {found.together.trades}{unfilled}. All net of fees and funding."]
 
 
 def _results(found: Statistics) -> Table:
@@ -110,14 +110,14 @@ def _result_rows(each: Sequence[Performance]) -> list[tuple[str, list[str]]]:
 
 def _execution(found: Statistics) -> Table:
     carried_out = found.execution
-    table = _table("Execution", "mean", "median", "95 %", "99 %", "worst")
+    table = _table("Execution, times in ms", "mean", "median", "95 %", "99 %", "worst")
     table.add_row("entry against P0 (worse is +), bp", _number(carried_out.slippage_bp, "+.2f"))
     table.add_row("  in R", _number(carried_out.slippage_r, "+.3f"))
     table.add_row("maker share of entries", _percent(carried_out.entry_maker_share))
     table.add_row("maker share of all legs", _percent(carried_out.maker_share))
-    table.add_row("fill to working stop, ms", *_ranks(carried_out.naked_ms))
+    table.add_row("fill to stop acknowledged", *_ranks(carried_out.naked_ms))
     for name, measured in carried_out.stages_ms.items():
-        table.add_row(f"alert to {STAGES[name]}, ms", *_ranks(measured))
+        table.add_row(f"alert to {STAGES[name]}", *_ranks(measured))
     return table
 
 
@@ -186,4 +186,10 @@ def _between(interval: tuple[float, float] | None) -> str:
 def _ranks(measured: Percentiles | None) -> tuple[str, ...]:
     if measured is None:
         return ("-",)
-    return ("", *(f"{value:.1f}" for value in (measured.p50, measured.p95, measured.p99, measured.worst)))
+    return (
+        "",
+        *(
+            f"{value:.1f}" if value < 1000 else f"{value:.0f}"
+            for value in (measured.p50, measured.p95, measured.p99, measured.worst)
+        ),
+    )

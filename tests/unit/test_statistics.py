@@ -128,7 +128,7 @@ def test_drawdown_of_equity_knows_nothing_of_deposits() -> None:
 
 def test_few_trades_are_said_to_be_few_and_reach_no_target() -> None:
     found = told_of([closed(number, "2") for number in range(29)])
-    assert found.warnings == ("29 trades are too few to judge by: under 30, luck decides",)
+    assert found.warnings == ("too few trades to judge by (29): under 30, luck decides",)
     assert not found.together.enough
     assert all(target.reached is None for target in found.targets)
 
@@ -239,4 +239,4 @@ def test_naked_times_and_stages_are_told_in_percentiles() -> None:
 def test_nothing_closed_is_no_error() -> None:
     found = told_of([], since_ms=UNTIL_MS - HOUR_MS)
     assert (found.together.trades, found.together.win_rate, found.by_side) == (0, None, {})
-    assert found.warnings == ("0 trades are too few to judge by: under 30, luck decides",)
+    assert found.warnings == ("too few trades to judge by (0): under 30, luck decides",)

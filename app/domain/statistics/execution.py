@@ -9,11 +9,11 @@ from app.domain.statistics.measures import ZERO, Percentiles, mean, percentiles
 
 # Milestones as the journal names them; later ones time the market, not us.
 STAGES: Mapping[str, str] = {
-    "planned": "plan durable in the journal",
+    "planned": "plan durable",
     "order_sent": "entry sent",
     "order_acknowledged": "entry acknowledged",
-    "fill": "first fill (the intended maker wait included)",
-    "covered": "working stop acknowledged",
+    "fill": "first fill, maker wait included",
+    "covered": "stop acknowledged",
     "targets_resting": "targets acknowledged",
 }
 

@@ -78,7 +78,7 @@ def _warnings(together: Performance, flags: Sequence[SideFlag]) -> tuple[str, ..
         if flag.flagged and flag.profit_factor is not None
     ]
     if not together.enough:
-        said.append(f"{together.trades} trades are too few to judge by: under {ENOUGH_TRADES}, luck decides")
+        said.append(f"too few trades to judge by ({together.trades}): under {ENOUGH_TRADES}, luck decides")
     elif together.average_r_95 is not None and together.average_r_95[0] <= 0 <= together.average_r_95[1]:
         low, high = together.average_r_95
         said.append(f"the average R may as well be 0: it lies between {low:+.3f} and {high:+.3f}, 95 % sure")

@@ -17,6 +17,7 @@ from storage_samples import a_closing, a_plan, an_alert
 
 from app.clock import SystemClock
 from app.domain.instrument import Side
+from app.domain.statistics.execution import STAGES
 from app.local.statistics import read_question, show_statistics
 from app.settings import BadSettings
 from app.storage.port import Journal, JournalUnavailable
@@ -40,7 +41,8 @@ async def close(journal: Journal, number: int, net_r: str, days_ago: float, **pl
     closing, closed_ms = a_closing(f"trade{number}"), NOW_MS - round(days_ago * DAY_MS)
     r, funding = Decimal(net_r), closing.funding
     gross = r * closing.r_unit + closing.fees + funding
-    journal.append(replace(closing, exchange_ms=closed_ms, net_r=r, gross=gross))
+    summary = {**closing.summary, "stages_ms": dict.fromkeys(STAGES, 123_456.5)}
+    journal.append(replace(closing, exchange_ms=closed_ms, net_r=r, gross=gross, summary=summary))
 
 
 async def four_trades(journal: Journal) -> None:
@@ -69,10 +71,10 @@ async def test_closed_trades_are_told_of(world: GatewayWorld) -> None:
     assert found["by_side"]["SELL"]["net_r"] == -1
     assert found["by_symbol"]["ETHUSDT"]["trades"] == 1
     assert found["execution"]["entry_maker_share"] == 0.5
-    assert found["execution"]["stages_ms"]["fill"]["p50"] == 9.5
+    assert found["execution"]["stages_ms"]["fill"]["p50"] == 123_456.5
     assert [(flag["side"], flag["trades"], flag["ready"]) for flag in found["flags"]] == [("BUY", 3, False), ("SELL", 1, False)]
     assert {reached["target"]["name"] for reached in found["targets"]} >= {"win_rate", "profit_factor"}
-    assert "4 trades are too few" in found["warnings"][0]
+    assert "too few trades to judge by (4)" in found["warnings"][0]
 
 
 @pytest.mark.parametrize(
@@ -134,21 +136,21 @@ async def printed(path: Path, question: Question = EVERYTHING, as_json: bool = F
 async def test_the_command_shows_results_and_targets_as_such(journal_path: Path) -> None:
     text = await printed(journal_path)
     rows = {line[:26].strip(): line[26:].split() for line in text.splitlines()}
-    assert text.startswith("4 closed trades since the journal began. All net of fees and funding.")
+    assert text.startswith("Closed trades since the journal began: 4. All net of fees and funding.")
     assert rows["won, lost"][:2] == ["3,", "1"]
     assert rows["profit factor"][0] == "3.50"
     assert rows["net, USDT"] == ["+18.00", "+25.20", "-7.20"]
     assert "Hoped for by the strategy's authors; not promised" in text
     assert "75.00% (too few)" in text
-    assert "! 4 trades are too few to judge by" in text
+    assert "! too few trades to judge by (4)" in text
+    assert "…" not in text
     assert "BUY: its profit factor is judged over 500 trades; it has 3" in text
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
 
 
 async def test_the_command_says_so_when_nothing_closed(journal_path: Path) -> None:
     text = await printed(journal_path, read_question(0.5, "sell", "ETHUSDT.P", "triple_alpha"))
-    assert "0 closed trades since " in text
-    assert "(SELL, ETHUSDT, triple_alpha)" in text
+    assert " UTC (SELL, ETHUSDT, triple_alpha): 0. All net" in text
     assert "Results" not in text
 
 
