@@ -12,7 +12,7 @@ STAGES: Mapping[str, str] = {
     "planned": "plan durable",
     "order_sent": "entry sent",
     "order_acknowledged": "entry acknowledged",
-    "fill": "first fill, maker wait included",
+    "fill": "first fill, wait included",
     "covered": "stop acknowledged",
     "targets_resting": "targets acknowledged",
 }
