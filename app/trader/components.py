@@ -6,17 +6,17 @@ from typing import Any
 
 import structlog
 
-from app.bus.port import AlertEnvelope, InboxItem
+from app.bus.envelopes import envelope_for
+from app.bus.port import InboxItem
 from app.clock import Clock
 from app.domain.component_alerts import ComponentAlert
 from app.domain.component_tags import HIGHER_TIMEFRAME
 from app.domain.components import COMPOSITE_ID, Components, composite, conditions, heard, spent
 from app.domain.guards import FUTURE_MS
 from app.domain.instrument import Side
-from app.domain.plan import trade_id_for
 from app.domain.refusals import refuse
 from app.domain.rules import TradingRules
-from app.domain.signal import Alert, alert_key
+from app.domain.signal import Alert
 from app.domain.signal_rules import SignalRules
 from app.domain.verdict import Refusal
 from app.storage.port import Journal, JournalUnavailable, Note
@@ -158,10 +158,7 @@ class ComponentIntake:
         side, bar_time_ms = alert.side, alert.bar_time_ms
         if side is None or bar_time_ms is None:
             raise RuntimeError("a composite has a side and a bar")
-        key, key_ttl_s = alert_key(alert, b"")
-        envelope = AlertEnvelope(
-            trade_id_for(key), key, key_ttl_s, alert.to_json(), item.envelope.received_ms, item.envelope.received_at
-        )
+        envelope = envelope_for(alert, b"", item.envelope.received_ms, item.envelope.received_at)
         reply = await self._take_alert(replace(item, envelope=envelope), alert)
         state = await self._book.of(alert.symbol)
         await self._book.keep(alert.symbol, spent(state, side, bar_time_ms + self._rules.timeframe_ms))
