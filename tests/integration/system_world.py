@@ -143,6 +143,7 @@ class SystemWorld:
         """Real-time speed, and all that an alert needs has reached the market bus and the trader."""
         await self.set_speed(1)
         await self.until("fresh market facts on the bus", self._market_is_fresh)
+        await self.until("a trader that hears them", self._trader_hears)
         await self.until("health", self.is_healthy)
 
     async def _market_is_fresh(self) -> bool:
@@ -158,6 +159,13 @@ class SystemWorld:
         betas = {m.symbol for m in latest if isinstance(m, BetaReading) and now - m.close_ms <= 90_000}
         # Not in the last moments of a bar: the next one would be due while the alert is on its way.
         return all({*SYMBOLS} <= seen for seen in (quotes, marks, bars)) and len(betas) == 2 and now % BAR_MS < BAR_MS - 3_000
+
+    async def _trader_hears(self) -> bool:
+        """Its last beat is of now, and so was the quote it had then: fast time leaves both behind while it reconnects."""
+        beat = await self.inbox.last_beat("trader")
+        if beat is None or beat["feed_age_ms"] is None:
+            return False
+        return beat["feed_age_ms"] <= 400 and await self.now_ms() - beat["exchange_ms"] <= 1_500
 
     async def is_healthy(self) -> bool:
         try:
