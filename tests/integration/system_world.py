@@ -29,6 +29,8 @@ PATIENCE_S = 30.0
 POLL_S = 0.02
 BAR_MS = 180_000
 _LOG_LINES = 25
+# Stories told by prices are not to be cut short by the market's structure.
+STORY = {**ANY_PRICE, "QC_RULES__STRUCTURE__CHOCH_EXIT": "off"}
 # At any price and after any loss: for stories in which every alert becomes a trade.
 _BREAKERS = ("DAY_ENTRIES_R", "DAY_HALT_R", "ROLLING_24H_R", "SIDE_R", "ATH_R", "HIGH_R")
 EVERY_ALERT_TRADES = {**ANY_PRICE} | {f"QC_RULES__RISK__BREAKERS__{name}": "1000" for name in _BREAKERS}
@@ -258,7 +260,7 @@ def log_tails(directory: Path) -> str:
 
 @asynccontextmanager
 async def system_world(
-    directory: Path, simulator: Sequence[str], environment: Mapping[str, str] = ANY_PRICE
+    directory: Path, simulator: Sequence[str], environment: Mapping[str, str] = STORY
 ) -> AsyncIterator[SystemWorld]:
     clock = SystemClock()
     settings = load_settings(gateway=GatewaySettings(port=0))

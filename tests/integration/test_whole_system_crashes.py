@@ -13,7 +13,7 @@ from itertools import count
 
 import pytest
 import pytest_asyncio
-from system_world import EVERY_ALERT_TRADES, PATIENCE_S, SystemWorld, system_world
+from system_world import EVERY_ALERT_TRADES, PATIENCE_S, STORY, SystemWorld, system_world
 
 from app.storage.port import StoredTrade
 
@@ -23,7 +23,7 @@ RECOVERED_WITHIN_S = 2.0
 FAST = 300
 NUMBERS = count(1)
 # The kills strike while the post-only order rests: the flow is not to cut that short.
-RULES = {**EVERY_ALERT_TRADES, "QC_RULES__FLOW__HURRIES_ENTRY": "false"}
+RULES = {**EVERY_ALERT_TRADES, **STORY, "QC_RULES__FLOW__HURRIES_ENTRY": "false"}
 ENTRIES = ("-m-", "-i-")  # purposes in our client ids that buy
 
 
