@@ -221,6 +221,18 @@ def replayed(case: Case, report: Path, hash_seed: str, *more: str) -> subprocess
     )
 
 
+def test_a_breaker_that_trips_is_reported_and_heard(case: Case) -> None:
+    careful = TradingRules(risk=RiskRules(breakers=BreakerRules(day_entries_r=Decimal("0.5"), day_halt_r=Decimal("0.5"))))
+    report = play(case.klines, case.alerts, careful, FillMode.BOOK)
+    assert not report.has_breaches
+    tripped = {event.breaker: event for event in report.breakers if event.change == "tripped"}
+    assert {"day_entries", "day_halt"} <= tripped.keys()
+    assert all("R on this UTC day" in tripped[name].cause for name in ("day_entries", "day_halt"))
+    later = [line for line in report.alerts if line.at_ms > tripped["day_halt"].at_ms and line.verdict == "refused"]
+    assert "day_loss_limit" in {line.code for line in later}
+    assert Report.model_validate_json(as_text(report)) == report
+
+
 def test_the_same_inputs_give_the_same_file_byte_for_byte(case: Case, tmp_path: Path) -> None:
     for name, hash_seed in (("one", "1"), ("two", "31337")):
         done = replayed(case, tmp_path / name, hash_seed)
