@@ -29,8 +29,9 @@ PATIENCE_S = 30.0
 POLL_S = 0.02
 BAR_MS = 180_000
 _LOG_LINES = 25
-# Stories told by prices are not to be cut short by the market's structure.
-STORY = {**ANY_PRICE, "QC_RULES__STRUCTURE__CHOCH_EXIT": "off"}
+# Stories told by prices are not to be moved, or cut short, by what the market's structure happens to be.
+_STRUCTURE = {"CHOCH_EXIT": "off", "OWN_BLOCK": "false", "HEDGE_EDGE": "false"}
+STORY = {**ANY_PRICE} | {f"QC_RULES__STRUCTURE__{name}": value for name, value in _STRUCTURE.items()}
 # At any price and after any loss: for stories in which every alert becomes a trade.
 _BREAKERS = ("DAY_ENTRIES_R", "DAY_HALT_R", "ROLLING_24H_R", "SIDE_R", "ATH_R", "HIGH_R")
 EVERY_ALERT_TRADES = {**ANY_PRICE} | {f"QC_RULES__RISK__BREAKERS__{name}": "1000" for name in _BREAKERS}
