@@ -1,0 +1,36 @@
+# shellcheck shell=bash
+# User, folders, clock, kernel, logs and the node's own tools.
+
+account_and_folders() {
+  if [[ -z $ROOT ]] && ! id quantcloud > /dev/null 2>&1; then
+    useradd --system --user-group --home-dir /var/lib/quantcloud --no-create-home --shell /usr/sbin/nologin quantcloud
+    say "made the user quantcloud"
+  fi
+  folder /etc/quantcloud 0755 root:root
+  folder /opt/quantcloud 0755 root:root
+  folder /opt/quantcloud/bin 0755 root:root
+  folder /opt/quantcloud/releases 0755 root:root
+  folder /var/log/quantcloud 0750 quantcloud:quantcloud
+  folder /var/cache/quantcloud 0750 quantcloud:quantcloud
+}
+
+clock_and_kernel() {
+  place "$TEMPLATES/chrony.conf" /etc/chrony/conf.d/quantcloud.conf
+  place "$TEMPLATES/sysctl.conf" /etc/sysctl.d/60-quantcloud.conf
+  place "$TEMPLATES/needrestart.conf" /etc/needrestart/conf.d/quantcloud.conf
+  if has_changed /etc/chrony/conf.d/quantcloud.conf; then systemctl try-restart chrony.service; fi
+  if has_changed /etc/sysctl.d/60-quantcloud.conf; then systemctl restart systemd-sysctl.service; fi
+}
+
+tools() {
+  local tool
+  for tool in "$SOURCE"/bin/*; do
+    install -m 0755 "$tool" "$ROOT/opt/quantcloud/bin/.new"
+    mv -f "$ROOT/opt/quantcloud/bin/.new" "$ROOT/opt/quantcloud/bin/${tool##*/}" # a script being run is not written over
+  done
+}
+
+log_files() {
+  place "$TEMPLATES/logrotate.conf" /etc/logrotate.d/quantcloud
+  place "$TEMPLATES/systemd/logrotate-hourly.conf" /etc/systemd/system/logrotate.timer.d/quantcloud.conf
+}
