@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# The CloudWatch agent: memory and disk as metrics, logs to the site's groups. Metrics in JSON lines are extracted there.
+# The CloudWatch agent: logs to the site's groups, where the metrics in their JSON lines are extracted (bin/vitals measures the node).
 # A node without it trades on, but nobody sees it: the heartbeat's alarm tells.
 
 AGENT=/opt/aws/amazon-cloudwatch-agent
 AGENT_SIGNER=937616F3450B7D806CBD9725D58167303B789C72
 
 cloudwatch_agent() {
-  export QUANTCLOUD_REGION=$AWS_REGION QUANTCLOUD_LOG_FILES
+  export QUANTCLOUD_LOG_FILES
   QUANTCLOUD_LOG_FILES=$(log_files_of "$QUANTCLOUD_ROLE")
   place "$TEMPLATES/cloudwatch-agent.json" /etc/quantcloud/cloudwatch-agent.json
   if [[ ! -x $ROOT$AGENT/bin/amazon-cloudwatch-agent-ctl ]] && ! install_agent; then
@@ -21,11 +21,11 @@ cloudwatch_agent() {
 
 # log_files_of ROLE: a JSON list of files and the groups they go to
 log_files_of() {
-  local pairs=(deploy.log=deploy backup.log=backup node.log=node)
+  local pairs=(deploy.log=bootstrap backup.log=backup health.log=health)
   if [[ $1 == engine ]]; then
-    pairs+=(trading_system.log=trader fastapi.log=gateway nginx.log=nginx inbox-redis.log=redis)
+    pairs+=(trading_system.log=trader fastapi.log=fastapi bridge.log=bridge nginx.log=nginx inbox-redis.log=redis)
   else
-    pairs+=(websocket.log=stream market-redis.log=redis)
+    pairs+=(websocket.log=websocket market-redis.log=redis)
   fi
   printf '%s\n' "${pairs[@]}" | jq -Rs --arg site "$QUANTCLOUD_SITE" --arg role "$1" '
     split("\n") | map(select(. != "") | split("=") | {

@@ -3,7 +3,14 @@
 # started by bin/deploy, and by every boot after it.
 
 UNITS=/etc/systemd/system
-COMMON=(quantcloud-addresses.service quantcloud-release.service quantcloud-backup.service quantcloud-backup.timer quantcloud-vitals.service quantcloud-vitals.timer)
+COMMON=(quantcloud-addresses.service quantcloud-backup.service quantcloud-backup.timer quantcloud-vitals.service quantcloud-vitals.timer)
+
+# boot_unit: what lets a node that is started later catch up by itself
+boot_unit() {
+  place "$TEMPLATES/systemd/quantcloud-release.service" "$UNITS/quantcloud-release.service"
+  systemctl daemon-reload
+  systemctl enable --quiet quantcloud-release.service
+}
 
 services() {
   local redis own unit
@@ -21,7 +28,7 @@ services() {
   done
   systemctl mask --quiet redis-server.service
   systemctl daemon-reload
-  systemctl enable --quiet "$redis" "${own[@]}" quantcloud-{addresses,release}.service quantcloud-{backup,vitals}.timer
+  systemctl enable --quiet "$redis" "${own[@]}" quantcloud-addresses.service quantcloud-{backup,vitals}.timer
   systemctl start quantcloud-addresses.service
   start_redis "$redis"
   systemctl start quantcloud-{backup,vitals}.timer

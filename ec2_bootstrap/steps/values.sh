@@ -12,6 +12,7 @@ node_values() {
   else
     die "the parameter /quantcloud/$QUANTCLOUD_SITE/node cannot be read: it must hold this site's values"
   fi
+  export QUANTCLOUD_REGION=$AWS_REGION
   export QUANTCLOUD_MODE QUANTCLOUD_DOMAIN QUANTCLOUD_EMAIL QUANTCLOUD_STREAM_ADDRESS QUANTCLOUD_VPC_CIDR
   QUANTCLOUD_MODE=$(value mode active)
   QUANTCLOUD_DOMAIN=$(value domain '')

@@ -1,20 +1,22 @@
 # shellcheck shell=bash
-# The data volume: found by its label, formatted only when there is nothing at all on it.
+# The data volume: the one named in user data, formatted only when there is nothing at all on it.
 
 LABEL=quantcloud-data
 DATA=/var/lib/quantcloud
-VOLUME_WITHIN_S=60
+VOLUME_WITHIN_S=300
 
 data_volume() {
   install -d "$ROOT$DATA"
-  if mountpoint -q "$ROOT$DATA"; then
+  if [[ ${QUANTCLOUD_DATA_VOLUME:--} == - ]]; then
+    say "this node keeps nothing: $DATA is on its root"
+  elif mountpoint -q "$ROOT$DATA"; then
     say "$DATA is mounted"
   else
     local device
-    device=$(labelled_or_blank_device) || die "no data volume: none is labelled $LABEL and no blank disk is attached"
+    device=$(volume_device) || die "$QUANTCLOUD_DATA_VOLUME was not attached within $VOLUME_WITHIN_S s"
     is_ours "$device" || format "$device"
     remember_mount
-    mount "$DATA"
+    mount "$ROOT$DATA"
     say "mounted $device on $DATA"
   fi
   folder "$DATA" 0755 root:root
@@ -22,26 +24,17 @@ data_volume() {
   folder "$DATA/secrets" 0700 quantcloud:quantcloud
 }
 
-labelled_or_blank_device() {
-  local ends=$((SECONDS + VOLUME_WITHIN_S))
-  while ((SECONDS < ends)); do
-    blkid -L "$LABEL" && return 0
-    only_blank_disk && return 0
+# The volume's id without its dash is the serial number of an NVMe disk.
+volume_device() {
+  local link=/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_${QUANTCLOUD_DATA_VOLUME/-/} ends=$((SECONDS + VOLUME_WITHIN_S))
+  until [[ -b $link ]]; do
+    ((SECONDS < ends)) || return 1
     sleep 2
   done
-  return 1
+  readlink -f "$link"
 }
 
-# Blank: a whole disk with no partition, no file system, no signature of any kind, mounted nowhere. Two of them: a person decides.
-only_blank_disk() {
-  local disk blank=()
-  while read -r disk; do
-    is_blank "$disk" && blank+=("$disk")
-  done < <(lsblk --nodeps --noheadings --paths --output NAME,TYPE | awk '$2 == "disk" {print $1}')
-  ((${#blank[@]} <= 1)) || die "several blank disks (${blank[*]}): label the one for data: mkfs.ext4 -L $LABEL DEVICE"
-  ((${#blank[@]} == 1)) && printf '%s\n' "${blank[0]}"
-}
-
+# No partition, no file system, no signature of any kind.
 is_blank() {
   [[ -b $1 ]] && (($(lsblk --noheadings --paths --output NAME "$1" | wc -l) == 1)) && [[ -z $(wipefs --noheadings --no-act "$1") ]]
 }
@@ -49,12 +42,12 @@ is_blank() {
 is_ours() { [[ $(blkid -s LABEL -o value "$1") == "$LABEL" ]]; }
 
 format() {
-  is_blank "$1" || die "$1 is not blank: it is not formatted"
+  is_blank "$1" || die "$1 holds something that is not labelled $LABEL: it is not formatted"
   say "formatting the blank disk $1"
   mkfs.ext4 -q -L "$LABEL" "$1"
 }
 
 remember_mount() {
-  grep -q "^LABEL=$LABEL " /etc/fstab || printf 'LABEL=%s %s ext4 defaults,noatime,nofail,x-systemd.device-timeout=60 0 2\n' "$LABEL" "$DATA" >> /etc/fstab
+  grep -q "^LABEL=$LABEL " "$ROOT/etc/fstab" || printf 'LABEL=%s %s ext4 defaults,noatime,nofail,x-systemd.device-timeout=60 0 2\n' "$LABEL" "$DATA" >> "$ROOT/etc/fstab"
   systemctl daemon-reload
 }
