@@ -129,13 +129,13 @@ class Config:
 
 
 _FIELDS = (
-    "account", "sites", "operator_cidrs", "operator_email", "domain", "settings", "ubuntu", "placement_group", "monthly_budget_usd",
-    "protected",
+    "account", "sites", "operator_cidrs", "operator_email", "domain", "settings", "ubuntu", "placement_group",
+    "monthly_budget_usd", "protected",
 )  # fmt: skip
 
 
 def read_config(context: Any, account: str | None) -> Config:
-    """``context``: the value of ``quantcloud`` in ``cdk.json``. ``account`` is used where it names none. Raises BadConfiguration."""
+    """``context``: ``quantcloud`` of ``cdk.json``. ``account`` is used where it names none. Raises BadConfiguration."""
     fields = _object(context, "quantcloud", _FIELDS)
     number = _account(fields.get("account") or account)
     sites = _sites(fields.get("sites"), number)
