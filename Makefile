@@ -55,6 +55,7 @@ lock:            ## refresh the hashed requirement files (needs uv)
 	uv pip compile pyproject.toml --extra install --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q -o requirements.txt
 	uv pip compile pyproject.toml --extra cloud --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.12 -q -o requirements-cloud.txt
 	uv pip compile pyproject.toml --extra install --extra dev --extra cloud --extra infra --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q -o requirements-dev.txt
+	for f in lambdas/*/requirements.in; do uv pip compile $$f -c requirements-dev.txt --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.13 -q -o $${f%.in}.txt; done
 
 clean:
 	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

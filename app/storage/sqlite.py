@@ -5,6 +5,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,8 +18,11 @@ from sqlalchemy.pool import NullPool, StaticPool
 from app.domain.plan import Plan
 from app.domain.statistics.closed_trade import ClosedTrade
 from app.storage import statements
+from app.storage.archive import ArchivedDay
+from app.storage.archive_queries import read_day
 from app.storage.closed_trades import ClosedFilter
 from app.storage.migrations import UnknownRevision, migrate
+from app.storage.news import News, Position, read_end, read_news
 from app.storage.port import AlertRecord, DuplicateAlert, Entry, JournalUnavailable, StoredTrade, TradeClosed
 from app.storage.statements import Write
 
@@ -200,6 +204,15 @@ class JournalReader:
 
     async def closed_trades(self, wanted: ClosedFilter) -> Sequence[ClosedTrade]:
         return await self._read(lambda connection: statements.read_closed_trades(connection, wanted))
+
+    async def archived(self, day: date) -> ArchivedDay:
+        return await self._read(lambda connection: read_day(connection, day))
+
+    async def end(self) -> Position:
+        return await self._read(read_end)
+
+    async def news(self, since: Position, kinds: Sequence[str], limit: int) -> News:
+        return await self._read(lambda connection: read_news(connection, since, kinds, limit))
 
     async def _read(self, query: Callable[[Connection], Answer]) -> Answer:
         return await asyncio.to_thread(_answer, self._engine, self._path, query)

@@ -1,0 +1,1 @@
+"""Notices and alarms from SNS to a Telegram chat."""
