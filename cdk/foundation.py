@@ -16,7 +16,7 @@ from cdk.parts.nag import acknowledge
 from cdk.parts.network import Network
 from cdk.parts.storage import Storage
 
-NODE_LOGS = ("bootstrap", "fastapi", "trader", "websocket", "nginx", "redis", "postgresql", "backup", "health")
+NODE_LOGS = ("bootstrap", "fastapi", "trader", "websocket", "bridge", "nginx", "redis", "backup", "health")
 _FILLED_BY_HAND = {"exchange": ("api_key", "api_secret"), "telegram": ("token", "chat_id")}
 _GENERATED = ("webhook-token", "operator-token", "market-redis")
 

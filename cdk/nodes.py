@@ -1,5 +1,8 @@
 """The pair of a site: stream node and engine node, their rights, their releases, and what brings a sick one back."""
 
+import hashlib
+import json
+
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ssm as ssm
@@ -7,7 +10,7 @@ from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct
 
 from cdk.assets import Assets
-from cdk.config import Config, Site
+from cdk.config import TRADINGVIEW, Config, Site
 from cdk.foundation import FoundationStack
 from cdk.parts.instance_alarms import watch_instance
 from cdk.parts.node import ENGINE, STREAM, Node, NodeKind
@@ -28,8 +31,13 @@ class NodesStack(cdk.Stack):
         self._group = (
             ec2.PlacementGroup(self, "Group", strategy=ec2.PlacementGroupStrategy.CLUSTER) if config.placement_group else None
         )
+        release = Asset(self, "Release", path=str(assets.release))
+        values = json.dumps(self._values(), sort_keys=True)
+        known = (self._parameter("CurrentRelease", "release", _uri(release)), self._parameter("Values", "node", values))
         stream = self._node("Stream", STREAM, site.stream_address)
         engine = self._node("Engine", ENGINE, site.engine_address, foundation.exported_data_volume_id)
+        for node in (stream, engine):
+            node.instance.node.add_dependency(*known)  # what its first boot asks for
         attachment = ec2.CfnVolumeAttachment(
             self,
             "Data",
@@ -43,10 +51,9 @@ class NodesStack(cdk.Stack):
             allocation_id=foundation.address.attr_allocation_id,
             instance_id=engine.instance.instance_id,
         )
-        release = Asset(self, "Release", path=str(assets.release))
-        stream_release = stream.release(release, after=())
-        engine.release(release, after=(attachment, address, stream_release))
-        self._name_release(release)
+        digest = hashlib.sha256(values.encode()).hexdigest()[:12]
+        stream_release = stream.release(release, digest, after=())
+        engine.release(release, digest, after=(attachment, address, stream_release))
 
     @property
     def availability_zones(self) -> list[str]:
@@ -68,11 +75,22 @@ class NodesStack(cdk.Stack):
         watch_instance(node, self._site)
         return node
 
-    def _name_release(self, release: Asset) -> None:
-        """For a node that was stopped while releases went by: it starts, looks here, and catches up."""
-        ssm.StringParameter(
-            self,
-            "CurrentRelease",
-            parameter_name=self._site.names.parameter("release"),
-            string_value=f"s3://{release.s3_bucket_name}/{release.s3_object_key}",
-        )
+    def _parameter(self, name: str, path: str, value: str) -> ssm.StringParameter:
+        return ssm.StringParameter(self, name, parameter_name=self._site.names.parameter(path), string_value=value)
+
+    def _values(self) -> dict[str, object]:
+        """What the nodes must know and what may change in their lives."""
+        config, site = self._config, self._site
+        return {
+            "mode": "active" if site.is_active else site.standby_mode.value,
+            "domain": config.domain.name if config.domain else "",
+            "email": config.operator_email or "",
+            "operator_cidrs": list(config.operator_cidrs),
+            "tradingview_addresses": [cidr.removesuffix("/32") for cidr in TRADINGVIEW],
+            "vpc_cidr": site.cidr,
+            "stream_address": site.stream_address,
+        }
+
+
+def _uri(asset: Asset) -> str:
+    return f"s3://{asset.s3_bucket_name}/{asset.s3_object_key}"

@@ -1,6 +1,7 @@
 """One node: a machine that is set up once by its user data and gets its code by an association, never by its user data."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from cdk.parts.network import Network
 
 USER_DATA = Path(__file__).resolve().parents[2] / "ec2_bootstrap" / "user_data.sh.tmpl"
 _RELEASE_TIMEOUT_S = 1500
-_NO_VALUE = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,27 +101,20 @@ class Node(Construct):
         return instance
 
     def _user_data(self, logical_id: str, data_volume_id: str | None) -> str:
-        site, config = self._site, self._config
-        values: Mapping[str, str] = {
-            "SITE": site.name,
-            "REGION": site.region,
+        """Only what never changes in a node's life: changed user data stops the machine, and is not even read again."""
+        values = {
+            "SITE": self._site.name,
+            "REGION": self._site.region,
             "NODE": self.kind.name,
-            "ROLE": site.role,
-            "STANDBY_MODE": _NO_VALUE if site.is_active else site.standby_mode,
-            "DATA_VOLUME": data_volume_id or _NO_VALUE,
-            "DOMAIN": config.domain.name if config.domain else _NO_VALUE,
-            "STREAM_ADDRESS": site.stream_address,
-            "ENGINE_ADDRESS": site.engine_address,
-            "VPC_CIDR": site.cidr,
-            "OPERATOR_CIDRS": ",".join(config.operator_cidrs) or _NO_VALUE,
+            "DATA_VOLUME": data_volume_id or "-",
             "STACK": cdk.Stack.of(self).stack_name,
             "LOGICAL_ID": logical_id,
         }
         script = USER_DATA.read_text()
         for name, value in values.items():
-            if f"@{name}@" not in script and name in ("SITE", "NODE", "STACK", "LOGICAL_ID"):
-                raise BadConfiguration(f"{USER_DATA.name}: the place @{name}@ is missing")
             script = script.replace(f"@{name}@", value)
+        if unknown := re.search(r"@[A-Z_]+@", script):
+            raise BadConfiguration(f"ec2_bootstrap/{USER_DATA.name}: nothing is known for {unknown[0]}")
         return script
 
     def _allow_signal(self) -> None:
@@ -131,8 +124,11 @@ class Node(Construct):
         self.role.add_to_policy(iam.PolicyStatement(actions=["cloudformation:SignalResource"], resources=[stacks]))
         acknowledge_wildcards(self.role, "the last part of a stack's ARN is made when it is", [stacks])
 
-    def release(self, asset: s3_assets.Asset, *, after: Sequence[Construct]) -> ssm.CfnAssociation:
-        """Bring ``asset`` onto the node. The deploy waits for it and fails with it, unless the node stands still by design."""
+    def release(self, asset: s3_assets.Asset, values_digest: str, *, after: Sequence[Construct]) -> ssm.CfnAssociation:
+        """Bring ``asset`` onto the node. The deploy waits for it and fails with it, unless the node stands still by design.
+
+        ``values_digest`` stands in the command so that changed values of the site are applied by the same way.
+        """
         releases = f"{asset.bucket.bucket_arn}/*"
         self.role.add_to_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=[releases]))
         acknowledge_wildcards(
@@ -140,7 +136,7 @@ class Node(Construct):
             "any release of this account: a new one changes its association alone, and an old one can be rolled back to",
             [releases, f"arn:aws:s3:::cdk-hnb659fds-assets-{self._site.account}-{self._site.region}/*"],
         )
-        command = f"/opt/quantcloud/bin/deploy {self.kind.name} s3://{asset.s3_bucket_name}/{asset.s3_object_key}"
+        command = f"/opt/quantcloud/bin/deploy {self.kind.name} s3://{asset.s3_bucket_name}/{asset.s3_object_key} {values_digest}"
         association = ssm.CfnAssociation(
             self,
             "Release",

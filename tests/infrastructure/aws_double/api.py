@@ -3,6 +3,7 @@
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -124,8 +125,9 @@ class CloudFormation:
         return {}
 
     def _delete_change_set(self, form: Form, region: str) -> Any:
-        made = self._change_set(form, region)
-        del self._change_sets[made.id]
+        """One that is not there is no failure, as in AWS."""
+        with suppress(CloudError):
+            del self._change_sets[self._change_set(form, region).id]
         return {}
 
     def _create_stack(self, form: Form, region: str) -> Any:
