@@ -156,12 +156,15 @@ class AdvancedTrading:
 
     def _judge(self, request: _Request) -> None:
         """Every guard's word. Raises _Refused by the first that failed."""
+        request.verdicts = self._asked_now(request)
+        if (failed := next((verdict for verdict in request.verdicts if not verdict.passed), None)) is not None:
+            raise _Refused(refusal_of(failed))
+
+    def _asked_now(self, request: _Request) -> tuple[Verdict, ...]:
         waited_ms = round((self._clock.monotonic() - request.since) * 1000)
         age_ms, config = request.item.age_ms + waited_ms, self._config
         desk = self._desk_view(request.asked.symbol)
-        request.verdicts = tuple(opening_guards(request.asked, age_ms, desk, self._risk(), config.advanced, config.rules))
-        if (failed := next((verdict for verdict in request.verdicts if not verdict.passed), None)) is not None:
-            raise _Refused(refusal_of(failed))
+        return tuple(opening_guards(request.asked, age_ms, desk, self._risk(), config.advanced, config.rules))
 
     def _desk_view(self, symbol: str) -> DeskView:
         live = self._desk.owner_of(symbol)
@@ -207,6 +210,7 @@ class AdvancedTrading:
         await self._journal.open_trade(replace(_record(request.item), verdicts=decided), plan)
         received_at = None if request.item.redelivered else envelope.received_at
         live = LiveTrade(new_trade(plan), envelope.alert_id, received_at, opened_at=self._clock.monotonic(), replied=True)
+        live.trade.buying_stopped = not all(verdict.passed for verdict in self._asked_now(request))  # while the plan was written
         self._desk.start(live, _headline(opening))
         return live
 

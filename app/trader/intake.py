@@ -132,8 +132,13 @@ class Intake:
         for symbol in plan.symbols:
             if (quote := self._market.quotes.get(symbol)) is not None:
                 live.trade.quotes[symbol] = (quote, self._market.quote_seen_at[symbol])
-        live.trade.buying_stopped = self._risk.forbids(plan.side)  # a breaker may have tripped while the plan was written
+        # While the plan was written a breaker may have tripped, or the lease have run out.
+        live.trade.buying_stopped = self._risk.forbids(plan.side) or not self._switches.may_open
         self._desk.start(live, _headline(plan))
+
+    def is_waiting(self, item: InboxItem) -> bool:
+        """For the trade against it to be closed: it is not done before that."""
+        return any(waiting.receipt == item.receipt for waiting, _ in self.reversals.values())
 
     def _trade_on(self, symbol: str) -> LiveTrade | None:
         """The strategy's own."""

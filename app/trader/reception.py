@@ -77,6 +77,8 @@ class Reception:
             await self.reply(alert_id, reply)
         else:
             await self._clock.sleep(0)  # a trade has begun: its entry goes first
+        if self._intake.is_waiting(item):
+            return  # a start finds it again
         try:
             await self._inbox.done(item)
         except BusUnavailable as error:

@@ -61,6 +61,11 @@ class SwitchBoard:
         return self._switches.paused
 
     @property
+    def may_open(self) -> bool:
+        """Armed, with the lease, and not paused."""
+        return self.armed and self.state is TradingState.ACTIVE
+
+    @property
     def state(self) -> TradingState:
         if not self.has_lease or self._switches.paused:
             return TradingState.REDUCING

@@ -11,10 +11,11 @@ from simulation.world import World, refuses, simulate
 from app.domain.advanced_rules import AdvancedRules
 from app.domain.instrument import Side
 from app.domain.orders import LimitOrder, MarginType, MarketOrder, Order, StopOrder
-from app.domain.plan import OrderName, Owner, Purpose
+from app.domain.plan import OrderName, Owner, Plan, Purpose
 from app.exchange.errors import BadOrder, NotExecuted, OutcomeUnknown
 from app.simulator.venue_types import MarginType as VenueMarginType
 from app.simulator.venue_types import OrderType, ReduceOnlyPolicy
+from app.storage.port import AlertRecord, TradeClosed
 
 D = Decimal
 ON_BTC = AdvancedRules(trade_strategy_symbol=True)
@@ -421,6 +422,26 @@ def test_killed_between_fill_and_stop_it_is_protected_within_two_seconds_of_the_
         answer = await world.asks("close")
         assert answer["closed_positions"]
         await world.ends_properly(trade_id)
+
+    simulate(story)
+
+
+def test_a_breaker_that_trips_while_a_plan_is_written_keeps_its_order_back() -> None:
+    async def story(world: World) -> None:
+        opens = world.journal.open_trade
+
+        async def opens_slowly(alert: AlertRecord, plan: Plan) -> None:
+            await opens(alert, plan)
+            assert world.trader is not None
+            lost = TradeClosed("other", world.clock.wall_ms(), "stop", D(0), D(0), D(0), D(1), D(-3), {"side": "BUY"})
+            world.trader.risk.closed(lost)
+
+        world.journal.open_trade = opens_slowly  # type: ignore[method-assign]
+        answer = await world.asks("buy")
+        assert answer["success"] is False, answer
+        stored = await world.ends_properly(answer["id"])
+        assert (stored.orders, stored.fills) == ((), ())
+        assert world.position("ETHUSDT") == 0
 
     simulate(story)
 

@@ -123,6 +123,46 @@ def test_a_reversal_has_the_margin_the_closed_trade_held() -> None:
     simulate(story, rules=with_rules(exits={"reverse_on_opposite": True}, sizing={"leverage": 2}))
 
 
+@pytest.mark.parametrize("down_s", [0.5, 20.0])
+def test_killed_while_a_reversal_waits_its_alert_is_not_lost(down_s: float) -> None:
+    """It is traded, or refused as too old: the journal knows of it either way."""
+
+    async def story(world: World) -> None:
+        first = await world.enters()
+        second = await world.alert(**SHORT, id="turn")
+        await world.until(lambda: bool(world.notes(first, "exit")))
+        await world.restart_trader(down_s)
+        await world.until_closed(first)
+        await world.until(lambda: not world.server.entries)
+        record = await world.journal.alert(second)
+        assert record is not None
+        if down_s > 10:
+            assert record.code == "stale_alert"
+            return
+        await world.until_said(second, "protected")
+        assert world.position() < 0
+        await flattened(world, second)
+
+    simulate(story, rules=with_rules(exits={"reverse_on_opposite": True}))
+
+
+def test_a_lease_that_runs_out_while_a_plan_is_written_keeps_its_entry_back() -> None:
+    async def story(world: World) -> None:
+        opens = world.journal.open_trade
+
+        async def opens_slowly(alert: AlertRecord, plan: Plan) -> None:
+            await opens(alert, plan)
+            assert world.trader is not None
+            world.trader._switches.lease_until = 0.0
+
+        world.journal.open_trade = opens_slowly  # type: ignore[method-assign]
+        stored = await world.ends_properly(await world.alert(**LONG))
+        assert stored.orders == ()
+        assert stored.fills == ()
+
+    simulate(story)
+
+
 def test_two_alerts_at_once_make_one_trade() -> None:
     async def story(world: World) -> None:
         await asyncio.gather(world.alert(**LONG, id="a"), world.alert(**LONG, id="b"), world.alert(**LONG, id="c"))
