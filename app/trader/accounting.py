@@ -22,6 +22,7 @@ def account_for(live: LiveTrade, reason: str, funding: Decimal, exchange_ms: int
     result = trade_result(trade.fills.values(), funding, unit)
     summary: Mapping[str, Any] = {
         "reason": reason,
+        "owner": trade.plan.owner.value,
         "symbol": trade.plan.symbol,
         "side": trade.plan.side.value,
         "quantity": str(entered),

@@ -10,6 +10,7 @@ import structlog
 
 from app.clock import Clock, ExchangeClock
 from app.domain.instrument import Side
+from app.domain.plan import Owner
 from app.domain.risk.book import RiskBook
 from app.domain.risk.breakers import Breaker, Change, RiskEvent
 from app.domain.risk.days import OpenR
@@ -118,8 +119,10 @@ class RiskDesk:
     def closed(self, closed: TradeClosed) -> None:
         """One that had filled counts; one already counted does not count again."""
         if closed.r_unit:
-            side = Side(str(closed.summary["side"]))
-            self._take(self.book.closed(closed.trade_id, side, closed.net_r, closed.exchange_ms, self._rules.risk, self.open_r()))
+            side, rules, at_ms = Side(str(closed.summary["side"])), self._rules.risk, closed.exchange_ms
+            ours = closed.summary.get("owner", Owner.MANAGED) == Owner.MANAGED
+            open_r = self.open_r()
+            self._take(self.book.closed(closed.trade_id, side, closed.net_r, at_ms, rules, open_r, is_of_the_strategy=ours))
             self._spawn(self._save_quietly())
 
     def equity_read(self, equity: Decimal, transferred: Decimal) -> None:

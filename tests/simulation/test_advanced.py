@@ -446,6 +446,19 @@ def test_a_breaker_that_trips_while_a_plan_is_written_keeps_its_order_back() -> 
     simulate(story)
 
 
+def test_its_trades_count_against_the_breakers_and_earn_no_leverage() -> None:
+    async def story(world: World) -> None:
+        opened = await world.asks("buy")
+        await world.asks("close")
+        await world.ends_properly(opened["id"])
+        assert world.trader is not None
+        book = world.trader.risk.book
+        assert book.days.total_r < 0
+        assert book.record.trades == 0
+
+    simulate(story)
+
+
 KILLS = ["planned", "order_sent", "fill", "entered", "covered", "protected"]
 
 

@@ -242,6 +242,29 @@ def test_a_trade_counts_once_and_on_its_own_day() -> None:
     assert book.tripped == {Breaker.ROLLING_24H}
 
 
+def test_however_many_trades_a_day_has_none_counts_twice() -> None:
+    """More than the profit factor remembers: all are told again at every start."""
+    results = [(Side.BUY, "-0.01")] * 400
+    book = lose(*results)
+    assert book.days.total_r == -4
+    for number, (side, r) in enumerate(results):
+        book, events = book.closed(f"t{number}", side, D(r), T0, RULES)
+        assert events == ()
+    assert (book.days.total_r, book.days.window_r, book.record.trades) == (-4, -4, 400)
+    book, _ = book.closed("days later", Side.BUY, D(1), T0 + 4 * DAY_MS, RULES)
+    assert [known.trade_id for known in book.known] == ["days later"]
+
+
+def test_what_is_not_of_the_strategy_counts_against_the_breakers_and_earns_no_leverage() -> None:
+    book = RiskBook()
+    for number in range(60):
+        book, _ = book.closed(f"t{number}", Side.BUY, D(1), T0, RULES, is_of_the_strategy=False)
+    assert (book.record.trades, book.leverage(RULES, 20)) == (0, 5)
+    book, _ = book.closed("lost", Side.BUY, D(-64), T0, RULES, is_of_the_strategy=False)
+    assert Breaker.DAY_HALT in book.tripped
+    assert book.closed("lost", Side.BUY, D(-64), T0, RULES, is_of_the_strategy=False) == (book, ())
+
+
 # --- equity -----------------------------------------------------------------------------------------------------------
 
 

@@ -21,6 +21,13 @@ from app.domain.risk.unit_value import UnitValue
 from app.domain.risk.view import OpenPosition, RiskView
 
 Events = tuple[RiskEvent, ...]
+KNOWN_MS = 3 * DAY_MS  # so long a closed trade is known again: whoever tells closings again goes back no further
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    trade_id: str
+    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +37,31 @@ class RiskBook:
     delays: Latency = field(default_factory=Latency)
     record: Record = field(default_factory=Record)
     trips: tuple[Trip, ...] = ()
+    known: tuple[Known, ...] = ()  # closed trades already counted
 
     # --- facts --------------------------------------------------------------------------------------------------------
 
     def closed(
-        self, trade_id: str, side: Side, net_r: Decimal, at_ms: int, rules: RiskRules, open_r: OpenR = FLAT
+        self,
+        trade_id: str,
+        side: Side,
+        net_r: Decimal,
+        at_ms: int,
+        rules: RiskRules,
+        open_r: OpenR = FLAT,
+        *,
+        is_of_the_strategy: bool = True,
     ) -> tuple["RiskBook", Events]:
-        """A trade that had filled is over. ``open_r`` is that of the trades still open. One already counted changes nothing."""
-        if self.record.has(trade_id):
+        """A trade that had filled is over. ``open_r`` is that of the trades still open. One already counted changes nothing.
+
+        Every trade counts against the breakers, only the strategy's own earn leverage."""
+        if self.record.has(trade_id) or any(known.trade_id == trade_id for known in self.known):
             return self, ()
         book, events = self.tick(at_ms, rules)  # what it lost is no longer open and not yet counted: nothing is judged here
-        days, record = book.days.closed(side, net_r, at_ms), book.record.closed(trade_id, net_r)
-        step = _Step(replace(book, days=days, record=record), at_ms)
+        days = book.days.closed(side, net_r, at_ms)
+        record = book.record.closed(trade_id, net_r) if is_of_the_strategy else book.record
+        known = (*(known for known in book.known if known.at_ms > days.seen_ms - KNOWN_MS), Known(trade_id, at_ms))
+        step = _Step(replace(book, days=days, record=record, known=known), at_ms)
         step.judge_days(open_r, rules.breakers)
         return step.book, (*events, *step.events)
 

@@ -35,7 +35,7 @@ class ThrottleRules(Rules):
 
 
 class RampRules(Rules):
-    """Leverage by trades closed; one stage lower while the profit factor or the drawdown does not allow it."""
+    """Leverage by the strategy's trades closed; one stage lower while the profit factor or the drawdown does not allow it."""
 
     on: bool = True
     leverages: tuple[Annotated[int, Field(ge=1, le=125)], ...] = (5, 10, 20)
