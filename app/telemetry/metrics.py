@@ -41,6 +41,7 @@ _TRADER = (
     Metric("drawdown", "trader", Unit.NONE, "of a unit's value from its all-time high, a fraction; transfers aside"),
     Metric("day_r", "trader", Unit.NONE, "R of the UTC day, open trades at exit cost included"),
     Metric("open_trades", "trader", Unit.COUNT, "trades under way"),
+    Metric("sides_flagged", "trader", Unit.COUNT, "sides whose profit factor over their last 500 trades is under 1.2"),
     Metric("clock_offset_ms", "trader", Unit.MILLISECONDS, "how far the host's clock is ahead of the exchange's newest event"),
     Metric("stream_stale", "trader", Unit.COUNT, "1 while the private stream is down or no market price came for 5 s"),
     Metric("journal_failing", "trader", Unit.COUNT, "1 while the journal cannot be written"),

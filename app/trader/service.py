@@ -37,6 +37,7 @@ from app.trader.reconciliation import Reconciler
 from app.trader.replies import placed_reply, unfilled_reply
 from app.trader.risk_desk import RiskDesk
 from app.trader.settlement import Settlement
+from app.trader.side_watch import SideWatch
 from app.trader.status import StatusBoard
 from app.trader.switches import SwitchBoard
 from app.trader.trade_metrics import TradeMetrics
@@ -84,6 +85,7 @@ class Trader:
             self._metrics,
             self._spawn,
         )
+        self._sides = SideWatch(journal, clock, self._exchange_clock)
         self._equity = EquityFeed(exchange, journal, self._account, self.risk, clock, self._exchange_clock)
         self._trade_metrics = TradeMetrics(self._metrics, self.risk.delayed)
         self._probe = LatencyProbe(exchange, config.rules.symbol, config.probe_every_s, clock, self._metrics, self.risk.delayed)
@@ -152,6 +154,7 @@ class Trader:
             self._switches,
             self._preparation,
             self.risk,
+            self._sides,
             self._hearing,
             clock,
             self._exchange_clock,
@@ -212,6 +215,7 @@ class Trader:
         self._account.read(await self._exchange.account())
         await self._reconciler.recover_trades(lives)
         await self.risk.start()
+        await self._sides.start()
         log.info("trader_ready", mode=self._config.exchange_name, live_trades=len(self.desk.trades), starts=lives)
         loops = (
             self._hearing.exchange_events,
@@ -275,6 +279,8 @@ class Trader:
         closed = await self._settlement.settle(live, reason)
         self.desk.forget(live)
         self.risk.closed(closed)
+        if self._sides.closed(closed):
+            self._spawn(self._sides.keep())
         self._metrics.emit({"trade_r": float(closed.net_r)})
         if not live.replied:
             live.replied = True

@@ -16,6 +16,7 @@ from app.trader.hearing import Hearing
 from app.trader.market_view import MarketState
 from app.trader.preparation import Preparation
 from app.trader.risk_desk import RiskDesk
+from app.trader.side_watch import SideWatch
 from app.trader.switches import SwitchBoard
 
 STALE_FEED_S = 5.0
@@ -44,6 +45,7 @@ class StatusBoard:
         switches: SwitchBoard,
         preparation: Preparation,
         risk: RiskDesk,
+        sides: SideWatch,
         hearing: Hearing,
         clock: Clock,
         exchange_clock: ExchangeClock,
@@ -56,6 +58,7 @@ class StatusBoard:
         self._switches = switches
         self._preparation = preparation
         self._risk = risk
+        self._sides = sides
         self._hearing = hearing
         self._clock = clock
         self._exchange_clock = exchange_clock
@@ -101,6 +104,7 @@ class StatusBoard:
             "drawdown": float(self._risk.book.worth.drawdown),
             "day_r": float(self._day_r()),
             "open_trades": len(self._desk.trades),
+            "sides_flagged": sum(flag.flagged for flag in self._sides.flags.values()),
             "clock_offset_ms": self._clock.wall_ms() - self._exchange_clock.now_ms(),
             "stream_stale": int(not self._hearing.exchange_up or age is None or age > STALE_FEED_S),
             "journal_failing": int(self._journal.failed is not None),
@@ -142,6 +146,7 @@ class StatusBoard:
                 "leverage": self._risk.leverage,
                 "in_force": dict(self._preparation.leverages),
             },
+            "sides": self._sides.words(),
             "throttle": f"{throttle(worth.drawdown, rules.risk.throttle):.4f}",
             "latency_median_ms": book.delays.median_ms(rules.risk.latency),
             "beta": betas,

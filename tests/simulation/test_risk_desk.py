@@ -118,8 +118,10 @@ def test_a_trade_closed_while_its_result_was_not_yet_counted_counts_once() -> No
         await loses(world)
         before = tracker(world)["day_r"]["closed"]
         assert Decimal(before) < -1
+        assert tracker(world)["sides"]["long"]["trades"] == 1
         world.store.state.pop("risk")
         await world.restart_trader(1.0)
+        assert tracker(world)["sides"]["long"]["trades"] == 1
         assert tracker(world)["day_r"]["closed"] == before
         await world.restart_trader(1.0)
         assert tracker(world)["day_r"]["closed"] == before
