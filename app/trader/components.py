@@ -160,8 +160,9 @@ class ComponentIntake:
             raise RuntimeError("a composite has a side and a bar")
         envelope = envelope_for(alert, b"", item.envelope.received_ms, item.envelope.received_at)
         reply = await self._take_alert(replace(item, envelope=envelope), alert)
-        state = await self._book.of(alert.symbol)
-        await self._book.keep(alert.symbol, spent(state, side, bar_time_ms + self._rules.timeframe_ms))
+        if reply is not None or await self._journal.alert(envelope.alert_id) is not None:  # else it waits for a trade to end
+            state = await self._book.of(alert.symbol)
+            await self._book.keep(alert.symbol, spent(state, side, bar_time_ms + self._rules.timeframe_ms))
         log.info("composite_fired", alert_id=envelope.alert_id, symbol=alert.symbol, side=side.value)
         return {"id": envelope.alert_id, "side": side.value, **_in_short(reply)}
 

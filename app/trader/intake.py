@@ -152,9 +152,10 @@ class Intake:
         if live is None:
             raise RuntimeError("an opposite trade was planned against that does not live")
         self._desk.tell(live.trade_id, ExitRequested("opposite_signal"))
-        if reverse and live.trade_id not in self.reversals:
-            self.reversals[live.trade_id] = (item, self._clock.monotonic())
-            return None
+        if reverse:
+            waiting, _ = self.reversals.setdefault(live.trade_id, (item, self._clock.monotonic()))
+            if waiting.envelope.alert_id == item.envelope.alert_id:
+                return None
         message = f"closes trade {live.trade_id}; opens nothing (exits.reverse_on_opposite is off)"
         await self._journal.refuse(self._record(item, "closed_opposite", message, verdicts))
         return {"status": "closing opposite trade", "id": item.envelope.alert_id, "closes": live.trade_id}

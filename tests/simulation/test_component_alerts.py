@@ -146,6 +146,31 @@ def test_killed_before_the_tap_is_noted_as_spent_it_is_still_one_trade() -> None
     simulate(story)
 
 
+@pytest.mark.parametrize("meanwhile", ["another tag", "a kill"])
+def test_a_composite_that_waits_for_the_opposite_trade_to_end_is_not_lost(meanwhile: str) -> None:
+    async def story(world: World) -> None:
+        short = await world.enters(Side.SELL)
+        await all_but_the_last(world)
+        await send(world, told(world, LONG[-1]))
+        await world.until(lambda: bool(world.notes(short, "exit")))
+        assert list(world.store.plans) == [short]
+        if meanwhile == "a kill":
+            await world.restart_trader(0.5)
+        else:
+            await send(world, told(world, LONG[-2], tf="3m"))
+        await world.until(lambda: len(world.store.plans) == 2)
+        (trade_id,) = world.store.plans.keys() - {short}
+        assert trade_id == trade_id_for(f"id:tap:BTCUSDT:BUY:{last_bar(world) + BAR_MS}")
+        await world.until_said(trade_id, "protected")
+        await world.until(lambda: not world.server.entries)
+        for name in LONG:
+            await tag(world, name, cause="again")
+        await ends(world, trade_id)
+        assert world.store.plans.keys() == {short, trade_id}
+
+    simulate(story, rules=with_rules(exits={"reverse_on_opposite": True}))
+
+
 @pytest.mark.parametrize("still_open", [True, False])
 def test_the_same_bar_by_tags_and_by_an_alert_is_one_trade(still_open: bool) -> None:
     async def story(world: World) -> None:
