@@ -4,9 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
+INFRA  := PATH="$(CURDIR)/$(BIN):$$PATH" CDK_DISABLE_CLI_TELEMETRY=true
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo run bench vitals test lint types imports unit clean lock help
+.PHONY: assets synth deploy demo run bench vitals test lint types imports unit clean lock help
 
 help:            ## what there is to run
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -50,6 +51,15 @@ bench: $(DEV)  ## the order path beside its peers in ../shared/bench (BENCH="--a
 
 vitals: $(DEV)   ## the stream node's pace, the trader's memory, start to ready, kill to protected
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/vitals.py
+
+assets: $(DEV)   ## the release and the Lambdas with their wheels, into build/ (ASSETS="--host": wheels for this machine)
+	@$(INFRA) python -m cdk.make_assets $(ASSETS)
+
+synth: $(DEV)    ## the templates, checked, into cdk.out (after make assets; needs neither AWS nor network)
+	@$(INFRA) cdk synth --quiet $(if $(ACCOUNT),-c account=$(ACCOUNT)) $(SYNTH)
+
+deploy: assets   ## every site on AWS: docs/deploy.md first (DEPLOY="--require-approval never")
+	@$(INFRA) cdk deploy --all --concurrency 2 $(DEPLOY)
 
 lock:            ## refresh the hashed requirement files (needs uv)
 	uv pip compile pyproject.toml --extra install --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q -o requirements.txt

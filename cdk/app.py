@@ -7,31 +7,46 @@ from pathlib import Path
 import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
+from cdk.account import AccountStack
 from cdk.assets import Assets
 from cdk.config import BadConfiguration, Config, Site, read_config
 from cdk.foundation import FoundationStack
+from cdk.lease import LeaseStack
 from cdk.nodes import NodesStack
+from cdk.operations import OperationsStack
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def check(app: cdk.App) -> None:
+    """AWS's own advice and our promises: a finding of either fails the synth."""
+    promises = cdk.ValidationRuleSource(name="promises", content=(ROOT / "cdk" / "promises.guard").read_text())
+    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app), cdk.CloudFormationValidatePlugin(guard_rules=[promises]))
+
+
 def build(app: cdk.App, config: Config, assets: Assets) -> None:
     """All stacks of all sites."""
-    for site in config.sites:
-        if site.has_nodes:
-            _build_site(app, config, site, assets)
+    lease = LeaseStack(app, config=config)
+    foundations = {site.name: _build_site(app, config, site, assets, lease) for site in config.sites if site.has_nodes}
+    account = AccountStack(app, config=config, foundations=foundations)
+    account.add_stack_dependency(foundations[config.active.name], "the budget tells the active site's topic")
 
 
-def _build_site(app: cdk.App, config: Config, site: Site, assets: Assets) -> None:
+def _build_site(app: cdk.App, config: Config, site: Site, assets: Assets, lease: LeaseStack) -> FoundationStack:
     foundation = FoundationStack(app, config=config, site=site)
-    NodesStack(app, config=config, site=site, foundation=foundation, assets=assets)
+    operations = OperationsStack(app, config=config, site=site, foundation=foundation, assets=assets)
+    operations.add_stack_dependency(foundation, "topics and queues, by name")
+    nodes = NodesStack(app, config=config, site=site, foundation=foundation, assets=assets)
+    nodes.add_stack_dependency(lease, "the trader's lease")
+    nodes.add_stack_dependency(foundation, "topics and queues, by name")
+    return foundation
 
 
 def main() -> None:
     app = cdk.App()
     account = app.node.try_get_context("account") or os.environ.get("CDK_DEFAULT_ACCOUNT")
     folder = app.node.try_get_context("assets") or ROOT / "build"
-    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    check(app)
     try:
         build(app, read_config(app.node.try_get_context("quantcloud"), account), Assets(Path(folder)))
     except BadConfiguration as wrong:

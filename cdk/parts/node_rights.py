@@ -20,7 +20,9 @@ def grant_node_rights(node: Node, *, config: Config, site: Site, foundation: Fou
     _grant_settings(node, site)
     _grant_telemetry(node, site)
     _grant_folders(
-        node, foundation, ("snapshots", "logs") if node.kind is not ENGINE else ("journal", "backups", "logs", "reports")
+        node,
+        foundation,
+        ("snapshots", "logs") if node.kind is not ENGINE else ("journal", "snapshots", "backups", "logs", "reports"),
     )
     foundation.secrets["market-redis"].grant_read(node.role)
     if node.kind is ENGINE:
