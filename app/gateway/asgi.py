@@ -7,10 +7,12 @@ from fastapi import FastAPI
 
 from app.bus.redis import RedisInbox
 from app.clock import SystemClock
+from app.cloud.errors import CloudUnavailable
+from app.cloud.secret_store import secret_store
+from app.cloud.settings import Secret, load_node_settings
 from app.gateway.application import create_app
 from app.gateway.config import BadGatewayConfig, GatewayConfig
-from app.settings import BadSettings, Settings, load_settings
-from app.storage.secrets import FileSecretStore
+from app.settings import BadSettings, Settings
 from app.storage.sqlite import JournalReader
 from app.telemetry.logging import configure_logging
 
@@ -35,8 +37,8 @@ def create() -> FastAPI:
 
     A mistake in them ends the process in one line."""
     try:
-        return _application(load_settings())
-    except (BadSettings, BadGatewayConfig) as error:
+        return _application(load_node_settings(Secret.WEBHOOK_TOKEN, Secret.OPERATOR_TOKEN))
+    except (BadSettings, BadGatewayConfig, CloudUnavailable) as error:
         raise SystemExit(f"quantcloud: {error}") from None
 
 
@@ -49,4 +51,4 @@ def _application(settings: Settings) -> FastAPI:
     if settings.redis.inbox_url is None:
         raise BadSettings("setting redis.inbox_url: needed here, such as redis://127.0.0.1:6379/0 (QC_REDIS__INBOX_URL)")
     inbox, reader = RedisInbox(settings.redis.inbox_url), JournalReader(settings.journal.path)
-    return create_app(config_from(settings), inbox, reader, SystemClock(), FileSecretStore(settings.secrets.folder))
+    return create_app(config_from(settings), inbox, reader, SystemClock(), secret_store(settings))

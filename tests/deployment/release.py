@@ -1,0 +1,52 @@
+"""A release for this host's architecture and the machines' Python: what ``make assets`` makes for the real nodes, zipped."""
+
+import hashlib
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from deployment.machines import CACHE
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+_LEFT_OUT = ("__pycache__", ".mypy_cache")
+
+
+def requirements() -> str:
+    """The nodes' packages in the versions pinned for development, which are those for the machines' Python."""
+    wanted = set(re.findall(r"^([a-z0-9.-]+)==", (REPOSITORY / "requirements-cloud.txt").read_text(), re.MULTILINE))
+    entries = re.findall(r"^[a-z0-9.-]+==(?:.*\n)(?:[ ].*\n)*", (REPOSITORY / "requirements-dev.txt").read_text(), re.MULTILINE)
+    return "".join(entry for entry in entries if entry.partition("==")[0] in wanted)
+
+
+def wheelhouse() -> Path:
+    """Downloaded once for each state of the pins, and kept beside the machines' tree."""
+    pins = requirements()
+    folder = CACHE / "wheels" / hashlib.sha256(pins.encode()).hexdigest()[:16]
+    if not (folder / ".complete").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / "requirements.txt"
+        file.write_text(pins)
+        only = ["--require-hashes", "--only-binary", ":all:", "--requirement", str(file), "--dest", str(folder)]
+        subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", *only], check=True)
+        (folder / ".complete").touch()
+    return folder
+
+
+def make_release(target: Path, version: str, replaced: dict[str, str] | None = None) -> Path:
+    """``replaced``: files of the repository by their paths, with other text."""
+    other = replaced or {}
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as zipped:
+        for top in ("app", "ec2_bootstrap"):
+            for path in sorted((REPOSITORY / top).rglob("*")):
+                name = str(path.relative_to(REPOSITORY))
+                if path.is_file() and not any(part in name for part in _LEFT_OUT):
+                    info = zipfile.ZipInfo(name)
+                    info.external_attr = (path.stat().st_mode & 0xFFFF) << 16
+                    zipped.writestr(info, other.get(name, "").encode() or path.read_bytes())
+        for wheel in sorted(wheelhouse().glob("*.whl")):
+            zipped.write(wheel, f"wheels/{wheel.name}")
+        zipped.writestr("requirements.txt", requirements())
+        zipped.writestr("VERSION", f"{version}\n")
+    return target
