@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from simulation.world import BLOCKS, START_MS, World, simulate, with_rules
+from simulation.world import BLOCKS, START_MS, World, hangs, simulate, with_rules
 
 from app.bus.envelopes import envelope_for, text_envelope
 from app.bus.in_memory import InMemoryInbox
@@ -13,7 +13,7 @@ from app.domain.bodies import read_message
 from app.domain.component_alerts import ComponentAlert
 from app.domain.component_tags import SIX
 from app.domain.instrument import Side
-from app.domain.plan import trade_id_for
+from app.domain.plan import Purpose, trade_id_for
 from app.domain.signal_rules import SignalRules, TextForm
 from app.domain.verdict import Refusal
 from app.storage.port import JournalUnavailable
@@ -151,13 +151,14 @@ def test_a_composite_that_waits_for_the_opposite_trade_to_end_is_not_lost(meanwh
     async def story(world: World) -> None:
         short = await world.enters(Side.SELL)
         await all_but_the_last(world)
+        world.faults.before[Purpose.EXIT] = [hangs(world.clock, 0.5)] * 3
         await send(world, told(world, LONG[-1]))
         await world.until(lambda: bool(world.notes(short, "exit")))
         assert list(world.store.plans) == [short]
         if meanwhile == "a kill":
             await world.restart_trader(0.5)
         else:
-            await send(world, told(world, LONG[-2], tf="3m"))
+            await send(world, told(world, LONG[-2], tf=""))
         await world.until(lambda: len(world.store.plans) == 2)
         (trade_id,) = world.store.plans.keys() - {short}
         assert trade_id == trade_id_for(f"id:tap:BTCUSDT:BUY:{last_bar(world) + BAR_MS}")
