@@ -76,10 +76,12 @@ class Metrics:
         self._known = {name: metric for name, metric in METRICS.items() if metric.service == service}
 
     def emit(self, values: Mapping[str, float], **dimension: str) -> None:
-        """Values measured together, in one line. ``dimension`` is the one their metrics are told apart by."""
+        """Values measured together, in one line. ``dimension`` is the one their metrics are told apart by, and counted without."""
         if any(set(dimension) != ({self._known[name].by} - {""}) for name in values):
             raise ValueError(f"{', '.join(values)}: the dimension must be the one of the table, and is {', '.join(dimension)}")
         definitions = [{"Name": name, "Unit": self._known[name].unit.value} for name in values]
-        directive = {"Namespace": NAMESPACE, "Dimensions": [["service", *dimension]], "Metrics": definitions}
+        # an alarm looks at one series: what is told apart is also counted together
+        series = [["service"], ["service", *dimension]] if dimension else [["service"]]
+        directive = {"Namespace": NAMESPACE, "Dimensions": series, "Metrics": definitions}
         metadata = {"Timestamp": self._clock.wall_ms(), "CloudWatchMetrics": [directive]}
         log.info("metric", _aws=metadata, service=self._service, **dimension, **values)

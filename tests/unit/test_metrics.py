@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "metrics.md"
 INTRO = """# Metrics
 
-Each is a JSON line of the log in CloudWatch's embedded metric format, namespace `QuantCloud`, with the dimension `service` and
-the one named below. CloudWatch makes metrics of them without further set-up; alarms and dashboards take these names. In the
+Each is a JSON line of the log in CloudWatch's embedded metric format, namespace `QuantCloud`, with the dimension `service`, and
+once more with the one named below beside it. CloudWatch makes metrics of them without further set-up; alarms and dashboards take these names. In the
 coloured log for people they are left out. This page is made from the table the program itself uses (`app/telemetry/metrics.py`).
 """
 
@@ -69,7 +69,7 @@ def test_a_line_is_what_the_embedded_metric_format_asks_for(log: io.StringIO) ->
     assert directive["Dimensions"] == [["service"]]
     assert directive["Metrics"] == [{"Name": "equity", "Unit": "None"}, {"Name": "heartbeat", "Unit": "Count"}]
     assert (first["service"], first["equity"], first["heartbeat"]) == ("trader", 10_000.5, 1)
-    assert second["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service", "breaker"]]
+    assert second["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"], ["service", "breaker"]]
     assert (second["breaker"], second["breaker_tripped"]) == ("day_halt", 1)
 
 
