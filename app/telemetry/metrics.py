@@ -76,7 +76,7 @@ class Metrics:
         self._known = {name: metric for name, metric in METRICS.items() if metric.service == service}
 
     def emit(self, values: Mapping[str, float], **dimension: str) -> None:
-        """Values measured together, in one line. ``dimension`` is the one their metrics are told apart by, and counted without."""
+        """Values measured together, in one line. ``dimension`` is the one they are told apart by, and counted without."""
         if any(set(dimension) != ({self._known[name].by} - {""}) for name in values):
             raise ValueError(f"{', '.join(values)}: the dimension must be the one of the table, and is {', '.join(dimension)}")
         definitions = [{"Name": name, "Unit": self._known[name].unit.value} for name in values]

@@ -20,8 +20,9 @@ PAGE = ROOT / "docs" / "metrics.md"
 INTRO = """# Metrics
 
 Each is a JSON line of the log in CloudWatch's embedded metric format, namespace `QuantCloud`, with the dimension `service`, and
-once more with the one named below beside it. CloudWatch makes metrics of them without further set-up; alarms and dashboards take these names. In the
-coloured log for people they are left out. This page is made from the table the program itself uses (`app/telemetry/metrics.py`).
+once more with the one named below beside it. CloudWatch makes metrics of them without further set-up; alarms and dashboards take
+these names. In the coloured log for people they are left out. This page is made from the table the program itself uses
+(`app/telemetry/metrics.py`).
 """
 
 
