@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -50,8 +51,11 @@ def _serve(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
         runner.run(until_stopped())
 
 
-def _settings() -> Settings:
-    settings = load_settings()
+def _settings(*secrets: str) -> Settings:
+    """On a node also the site's parameters, and those of its secrets that this process needs."""
+    from app.cloud.settings import Secret, load_node_settings
+
+    settings = load_node_settings(*(Secret(secret) for secret in secrets))
     _configure_logging(settings)
     return settings
 
@@ -61,7 +65,8 @@ def _configure_logging(settings: Settings, *more: SecretStr) -> None:
     from app.telemetry.logging import configure_logging
 
     always = (settings.exchange.api_secret, settings.exchange.api_key)
-    secrets = [*always, *(token for token in (settings.auth.token, settings.operator.token) if token is not None)]
+    given = (settings.auth.token, settings.operator.token, settings.redis.market_password)
+    secrets = [*always, *(secret for secret in given if secret is not None)]
     configure_logging(settings.log.level, json_lines=settings.log.json_lines, secrets=[*secrets, *more])
 
 
@@ -90,7 +95,7 @@ def stream() -> None:
         bar_interval_ms=rules.timeframe_ms,
         request_timeout_s=settings.exchange.timeout_s,
     )
-    url = _required(settings.redis.market_url, "market_url")
+    url = _required(settings.redis.market_address, "market_url")
 
     async def work(stop: asyncio.Event) -> None:
         bus = RedisMarketBus(url)
@@ -107,20 +112,21 @@ def trader() -> None:
     """The trader: the only process that orders."""
     from app.bus.lease import RedisLease
     from app.bus.redis import RedisInbox, RedisMarketBus
+    from app.cloud.secret_store import secret_store
     from app.exchange.binance import BinanceConfig, BinanceExchange
     from app.settings import Mode
     from app.storage.lock import sole_writer
-    from app.storage.secrets import ExchangeKey, FileSecretStore
+    from app.storage.secrets import ExchangeKey
     from app.storage.sqlite import SqliteJournal
     from app.trader.config import TraderConfig
     from app.trader.exchange_keys import KeyKeeper
     from app.trader.service import Trader
     from app.trader.unconfigured import wait_for_key
 
-    settings = _settings()
+    settings = _settings("exchange")
     exchange_settings, clock = settings.exchange, SystemClock()
     inbox_url = _required(settings.redis.inbox_url, "inbox_url")
-    market_url = _required(settings.redis.market_url, "market_url")
+    market_url = _required(settings.redis.market_address, "market_url")
 
     def config_with(key: ExchangeKey) -> TraderConfig:
         return TraderConfig(
@@ -153,7 +159,7 @@ def trader() -> None:
             await exchange.close()
 
     configured = ExchangeKey(exchange_settings.api_key, exchange_settings.api_secret)
-    keys = KeyKeeper(FileSecretStore(settings.secrets.folder), configured, trial)
+    keys = KeyKeeper(secret_store(settings), configured, trial)
 
     async def work(stop: asyncio.Event) -> None:
         inbox, bus = RedisInbox(inbox_url), RedisMarketBus(market_url)
@@ -186,24 +192,62 @@ def trader() -> None:
 def gateway() -> None:
     """The gateway: HTTP in, alerts into the inbox."""
     from app.bus.redis import RedisInbox
+    from app.cloud.secret_store import secret_store
     from app.gateway.asgi import config_from
     from app.gateway.server import run_gateway
-    from app.storage.secrets import FileSecretStore
     from app.storage.sqlite import JournalReader
 
-    settings = _settings()
+    settings = _settings("webhook-token", "operator-token")
     config = config_from(settings)
     inbox_url = _required(settings.redis.inbox_url, "inbox_url")
 
     async def work(stop: asyncio.Event) -> None:
         inbox = RedisInbox(inbox_url)
         try:
-            store, reader = FileSecretStore(settings.secrets.folder), JournalReader(settings.journal.path)
+            store, reader = secret_store(settings), JournalReader(settings.journal.path)
             await run_gateway(config, inbox, reader, SystemClock(), stop=stop, store=store)
         finally:
             await inbox.close()
 
     _serve(work)
+
+
+@app.command()
+def bridge() -> None:
+    """A node's tie to AWS: queued alerts and commands into the inbox; status, notices and the journal's days out."""
+    from app.bridge.service import run_bridge
+    from app.bus.redis import RedisInbox
+    from app.cloud.site import connect_site
+    from app.storage.sqlite import JournalReader
+
+    settings = _settings()
+    if not settings.cloud.site:
+        raise BadSettings("setting cloud.site: needed here, such as tokyo (QC_CLOUD__SITE)")
+    inbox_url = _required(settings.redis.inbox_url, "inbox_url")
+
+    async def work(stop: asyncio.Event) -> None:
+        site = await connect_site(settings.cloud.site, settings.cloud.region)
+        inbox, reader = RedisInbox(inbox_url), JournalReader(settings.journal.path)
+        try:
+            place = settings.journal.path.with_name("bridge.json")
+            await run_bridge(site, inbox, reader, place, settings.signals, SystemClock(), stop)
+        finally:
+            await inbox.close()
+
+    _serve(work)
+
+
+@app.command()
+def export(
+    day: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="One UTC day; today and yesterday without.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Write here instead of to the site's bucket.")] = None,
+) -> None:
+    """The journal's days as lines of JSON: trades, plans, alerts, notes and fills."""
+    from app.bridge.export_command import export_journal
+
+    written = asyncio.run(export_journal(_settings(), None if day is None else day.date(), folder, SystemClock()))
+    for name in written:
+        typer.echo(name)
 
 
 @app.command()
@@ -347,6 +391,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     """What a person can mend: settings, keys, files, servers that are not there."""
     from app.bus.embedded import NoRedisServer
     from app.bus.port import BusUnavailable
+    from app.cloud.errors import CloudUnavailable
     from app.exchange.errors import ExchangeError
     from app.gateway.config import BadGatewayConfig
     from app.gateway.server import GatewayNotStarted
@@ -356,5 +401,5 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from app.storage.secrets import SecretsUnavailable
     from app.trader.event_calendar import BadCalendarFile
 
-    adapters = (NoRedisServer, BusUnavailable, ExchangeError, JournalUnavailable, SecretsUnavailable)
+    adapters = (NoRedisServer, BusUnavailable, CloudUnavailable, ExchangeError, JournalUnavailable, SecretsUnavailable)
     return (BadSettings, BadGatewayConfig, BadCalendarFile, BadReplayInput, GatewayNotStarted, ProcessFailed, *adapters)

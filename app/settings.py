@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -80,6 +80,14 @@ class RedisSettings(_Section):
     inbox_url: _RedisUrl | None = None
     market_url: _RedisUrl | None = None
     market_password: SecretStr | None = None  # of market_url, where that does not hold it
+
+    @property
+    def market_address(self) -> str | None:
+        """``market_url`` with its password in it: to connect with, never to show."""
+        if self.market_url is None or self.market_password is None or "@" in self.market_url:
+            return self.market_url
+        scheme, _, rest = self.market_url.partition("://")
+        return f"{scheme}://:{quote(self.market_password.get_secret_value(), safe='')}@{rest}"
 
 
 class AuthSettings(_Section):

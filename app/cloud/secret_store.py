@@ -9,11 +9,20 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from app.cloud.clients import client
 from app.cloud.errors import CloudUnavailable, NotThere, cloud_errors
 from app.cloud.names import SiteNames
-from app.storage.secrets import IN_FORCE, PROPOSED, ExchangeKey, SecretsUnavailable
+from app.settings import Settings
+from app.storage.secrets import IN_FORCE, PROPOSED, ExchangeKey, FileSecretStore, SecretStore, SecretsUnavailable
 
 _STAGES = {IN_FORCE: "AWSCURRENT", PROPOSED: "AWSPENDING"}
+
+
+def secret_store(settings: Settings) -> SecretStore:
+    """Secrets Manager on a node with a site, else files of this machine. Raises CloudUnavailable."""
+    if not settings.cloud.site:
+        return FileSecretStore(settings.secrets.folder)
+    return SecretsManagerStore(client("secretsmanager", settings.cloud.region), SiteNames(settings.cloud.site))
 
 
 class SecretsManagerStore:

@@ -1,0 +1,76 @@
+"""The bridge as a process: every task apart from the others, trying again when AWS, the inbox or the journal does not answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from app.bridge.alerts import AlertBridge
+from app.bridge.commands import CommandBridge
+from app.bridge.exports import EVERY_S, Exporter, into_bucket
+from app.bridge.notices import LOOK_EVERY_S as NOTICES_EVERY_S
+from app.bridge.notices import NoticeDesk
+from app.bridge.status import LOOK_EVERY_S as STATUS_EVERY_S
+from app.bridge.status import StatusShelf
+from app.bus.port import BusUnavailable, Inbox
+from app.clock import Clock
+from app.cloud.errors import CloudUnavailable
+from app.cloud.site import Site
+from app.domain.signal_rules import SignalRules
+from app.storage.port import JournalUnavailable
+from app.storage.sqlite import JournalReader
+
+log = structlog.get_logger(__name__)
+
+POLL_S = 5  # a long poll ends so soon, and with it a stopping process
+RETRY_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    name: str
+    work: Callable[[], Awaitable[object]]
+    every_s: float
+
+
+async def run_bridge(
+    site: Site, inbox: Inbox, reader: JournalReader, place: Path, signals: SignalRules, clock: Clock, stop: asyncio.Event
+) -> None:
+    """Until ``stop``. ``place``: the file that says how far notices were told."""
+    async with asyncio.TaskGroup() as group:
+        notices = NoticeDesk(reader, site.topics, place, clock)
+        alerts = AlertBridge(site.alerts, inbox, signals, clock, notices.add)
+        commands = CommandBridge(site.commands, inbox, clock, group.create_task)
+        status = StatusShelf(inbox, site.bucket, site.names.site, commands.outcomes, clock)
+        exporter = Exporter(reader, into_bucket(site.bucket), clock)
+        tasks = (
+            Task("alerts", lambda: alerts.carry(POLL_S), 0),
+            Task("commands", lambda: commands.carry(POLL_S), 0),
+            Task("status", status.keep, STATUS_EVERY_S),
+            Task("notices", notices.tell, NOTICES_EVERY_S),
+            Task("export", exporter.export_recent, EVERY_S),
+        )
+        running = [group.create_task(_again_and_again(task, clock)) for task in tasks]
+        log.info("bridge_ready", site=site.names.site)
+        await stop.wait()
+        for each in running:
+            each.cancel()
+
+
+async def _again_and_again(task: Task, clock: Clock) -> None:
+    is_failing = False
+    while True:
+        try:
+            await task.work()
+        except (CloudUnavailable, BusUnavailable, JournalUnavailable) as error:
+            if not is_failing:
+                log.warning("bridge_task_failing", task=task.name, error=str(error))
+            is_failing = True
+            await clock.sleep(RETRY_S)
+            continue
+        if is_failing:
+            log.info("bridge_task_works_again", task=task.name)
+        is_failing = False
+        await clock.sleep(task.every_s)
