@@ -17,8 +17,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "quantc
 DEBIAN = "http://deb.debian.org/debian"
 IMAGE = "systemd-sysv,dbus,ca-certificates,iproute2,procps,libpam-systemd"
 PACKAGES = (
-    "python3 python3-venv python3-boto3 unzip sqlite3 jq curl openssl logrotate nginx-light redis-server postgresql chrony certbot "
-    "python3-certbot-dns-route53 gpg"
+    "python3 python3-venv python3-boto3 unzip sqlite3 jq curl openssl logrotate nginx-light redis-server postgresql chrony "
+    "certbot python3-certbot-dns-route53 gpg"
 )
 DATA = "/var/lib/quantcloud"
 BOOT_WITHIN_S = 60.0
@@ -126,7 +126,16 @@ class Machine:
         file.write_text(text)
 
     def start(self) -> None:
-        command = ["systemd-nspawn", "--quiet", "--directory", str(self.root), "--machine", self.name, "--register=no", "--keep-unit"]
+        command = [
+            "systemd-nspawn",
+            "--quiet",
+            "--directory",
+            str(self.root),
+            "--machine",
+            self.name,
+            "--register=no",
+            "--keep-unit",
+        ]
         command += ["--network-bridge", self._bridge.name, "--bind", f"{self.data}:{DATA}", "--boot"]
         console = (self._folder / "console.log").open("ab")
         with console:

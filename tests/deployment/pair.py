@@ -166,7 +166,10 @@ def pair() -> Iterator[Pair]:
     endpoint, exchange_url = f"http://{HOST}:{double_port}", f"http://{HOST}:{exchange_port}"
     with tempfile.TemporaryDirectory(prefix="quantcloud-nodes-") as name, Bridge("qcbr0", HOST) as bridge:
         folder = Path(name)
-        machines = [Machine(f"{role}", address, bridge, folder, credentials(endpoint)) for role, address in (("stream", STREAM), ("engine", ENGINE))]
+        machines = [
+            Machine(f"{role}", address, bridge, folder, credentials(endpoint))
+            for role, address in (("stream", STREAM), ("engine", ENGINE))
+        ]
         double = ["aws_double.server", "--host", HOST, "--port", str(double_port)]
         exchange = ["deployment.exchange", str(exchange_port)]
         with (

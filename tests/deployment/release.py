@@ -10,14 +10,18 @@ from pathlib import Path
 from deployment.machines import CACHE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+_FOR_OLDER = "async-timeout"  # what the machines' Python needs beside, in a patch release older than this host's
 _LEFT_OUT = ("__pycache__", ".mypy_cache")
 
 
 def requirements() -> str:
     """The nodes' packages in the versions pinned for development, which are those for the machines' Python."""
-    wanted = set(re.findall(r"^([a-z0-9.-]+)==", (REPOSITORY / "requirements-cloud.txt").read_text(), re.MULTILINE))
+    wanted = {_FOR_OLDER} | set(
+        re.findall(r"^([a-z0-9.-]+)==", (REPOSITORY / "requirements-cloud.txt").read_text(), re.MULTILINE)
+    )
     entries = re.findall(r"^[a-z0-9.-]+==(?:.*\n)(?:[ ].*\n)*", (REPOSITORY / "requirements-dev.txt").read_text(), re.MULTILINE)
-    return "".join(entry for entry in entries if entry.partition("==")[0] in wanted)
+    chosen = "".join(entry for entry in entries if entry.partition("==")[0] in wanted)
+    return re.sub(rf"^({_FOR_OLDER}==\S+) ; [^\\\n]*", r"\1 ", chosen, flags=re.MULTILINE)
 
 
 def wheelhouse() -> Path:

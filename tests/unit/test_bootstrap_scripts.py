@@ -1,0 +1,152 @@
+"""The node's scripts and templates: clean, renderable, and understood by the programs they are for."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BOOTSTRAP = Path(__file__).resolve().parents[2] / "ec2_bootstrap"
+TEMPLATES = BOOTSTRAP / "templates"
+SHELL = [
+    path
+    for path in sorted(BOOTSTRAP.rglob("*"))
+    if path.is_file() and (path.suffix in (".sh", ".tmpl") or path.read_text().startswith(("#!/usr/bin/env bash", "#!/bin/bash")))
+]
+VALUES = {"SITE": "tokyo", "REGION": "ap-northeast-1", "VPC_CIDR": "10.20.0.0/24", "LOG_FILES": "[]"}
+VALUES |= {"ALLOW_OPERATOR": "allow 203.0.113.7/32;", "ALLOW_TRADINGVIEW": "allow 52.89.214.238;"}
+
+
+def render(template: Path, **values: str) -> str:
+    environment = {**os.environ, **{f"QUANTCLOUD_{name}": value for name, value in {**VALUES, **values}.items()}}
+    command = [sys.executable, str(BOOTSTRAP / "bin" / "render"), str(template)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_there_are_scripts_to_look_at() -> None:
+    assert len(SHELL) > 12
+
+
+@pytest.mark.parametrize("script", SHELL, ids=lambda path: str(path.relative_to(BOOTSTRAP)))
+def test_shellcheck_finds_nothing(script: Path) -> None:
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    command = [str(shellcheck), "--external-sources", "--shell=bash", f"--source-path={BOOTSTRAP}", str(script)]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("template", [path for path in TEMPLATES.rglob("*") if path.is_file()], ids=lambda path: path.name)
+def test_every_template_is_rendered_whole(template: Path) -> None:
+    text = render(template)
+    assert "@" not in text.replace("postgresql@", "").replace("@system-service", "").replace("@unavailable", "")
+
+
+def test_a_value_that_is_not_given_is_an_error_by_name(tmp_path: Path) -> None:
+    (tmp_path / "template").write_text("value = @ABSENT@\n")
+    command = [sys.executable, str(BOOTSTRAP / "bin" / "render"), str(tmp_path / "template")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "QUANTCLOUD_ABSENT is not set" in ended.stderr
+
+
+def test_user_data_holds_only_what_never_changes() -> None:
+    text = (BOOTSTRAP / "user_data.sh.tmpl").read_text()
+    places = {word.split("@")[0] for word in text.split("'@")[1:]}
+    assert places == {"SITE", "NODE", "DATA_VOLUME", "STACK", "LOGICAL_ID", "REGION"}
+    assert len(text) < 12_000  # EC2 takes 16 KB, in base 64
+
+
+def shell(code: str, root: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """``code`` after the steps' functions are defined, under a root of its own."""
+    steps = "".join(f'. "{file}"\n' for file in sorted((BOOTSTRAP / "steps").glob("*.sh")))
+    environment = {**os.environ, "QUANTCLOUD_ROOT": str(root), "QUANTCLOUD_SITE": "tokyo", **variables}
+    script = f'set -euo pipefail\n. "{BOOTSTRAP}/lib.sh"\n{steps}{code}\n'
+    return subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_file_is_written_once_and_noticed_only_when_it_differs(tmp_path: Path) -> None:
+    code = f'place "{TEMPLATES}/sysctl.conf" /etc/a.conf\nhas_changed /etc/a.conf && echo changed || echo same'
+    assert shell(code, tmp_path).stdout.split()[-1] == "changed"
+    assert shell(code, tmp_path).stdout.split()[-1] == "same"
+    assert (tmp_path / "etc/a.conf").read_text() == (TEMPLATES / "sysctl.conf").read_text()
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_an_address_that_would_break_out_of_the_configuration_ends_the_run(tmp_path: Path) -> None:
+    (tmp_path / "etc/quantcloud").mkdir(parents=True)
+    (tmp_path / "etc/quantcloud/node.json").write_text(json.dumps({"operator_cidrs": ["1.2.3.4; } server {"]}))
+    ended = shell("export_allowed", tmp_path)
+    assert ended.returncode != 0
+    assert "is no address or CIDR" in ended.stderr
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+@pytest.mark.parametrize(
+    ("role", "groups"), [("engine", {"trader", "fastapi", "nginx", "redis"}), ("stream", {"websocket", "redis"})]
+)
+def test_the_agent_ships_each_service_to_its_group(role: str, groups: set[str], tmp_path: Path) -> None:
+    files = shell(f"log_files_of {role}", tmp_path).stdout
+    shipped = json.loads(render(TEMPLATES / "cloudwatch-agent.json", LOG_FILES=files))["logs"]["logs_collected"]["files"][
+        "collect_list"
+    ]
+    assert groups <= {entry["log_group_name"].removeprefix("/quantcloud/tokyo/") for entry in shipped}
+    units = (
+        "\n".join(path.read_text() for path in (TEMPLATES / "systemd").iterdir()) + (TEMPLATES / "nginx/nginx.conf").read_text()
+    )
+    units += "".join(path.read_text() for path in (TEMPLATES / "redis").iterdir()) + (BOOTSTRAP / "bin/deploy").read_text()
+    not_yet = {"/var/log/quantcloud/bridge.log"}
+    assert all(Path(entry["file_path"]).name in units for entry in shipped if entry["file_path"] not in not_yet)
+
+
+UNITS = sorted(path for path in (TEMPLATES / "systemd").iterdir() if path.suffix in (".service", ".timer", ".socket"))
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_understands_the_units(tmp_path: Path) -> None:
+    for unit in UNITS:
+        text = unit.read_text()
+        for line in text.splitlines():  # programs of a node are not on this machine
+            if line.startswith("ExecStart="):
+                text = text.replace(line, "ExecStart=/bin/true")
+        (tmp_path / unit.name).write_text(text)
+        if unit.suffix == ".service":
+            folder = tmp_path / f"{unit.name}.d"
+            folder.mkdir()
+            shutil.copy(TEMPLATES / "systemd" / "hardening.conf", folder)
+    command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *(str(tmp_path / unit.name) for unit in UNITS)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert [line for line in said.stderr.splitlines() if str(tmp_path) in line] == []
+    assert said.returncode == 0, said.stderr
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+def test_no_unit_holds_a_secret_and_every_long_running_one_comes_back(unit: Path) -> None:
+    text = unit.read_text()
+    assert not any(
+        word in line.upper() for line in text.splitlines() if "=" in line for word in ("PASSWORD=", "TOKEN", "SECRET_")
+    )
+    if "Type=notify" in text:
+        assert "Restart=always" in text
+        assert "StartLimitIntervalSec=0" in text
+        assert "User=quantcloud" in text
+
+
+def test_the_vital_signs_are_in_the_embedded_metric_format() -> None:
+    code = "import runpy,sys; print(runpy.run_path(sys.argv[1])['line']('engine', {'redis_up': 1.0}, 5))"
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(BOOTSTRAP / "bin" / "vitals")], capture_output=True, text=True, check=True
+    ).stdout
+    assert json.loads(said) == {
+        "_aws": {
+            "Timestamp": 5,
+            "CloudWatchMetrics": [
+                {"Namespace": "QuantCloud", "Dimensions": [["service"]], "Metrics": [{"Name": "redis_up", "Unit": "Count"}]}
+            ],
+        },
+        "service": "node-engine",
+        "redis_up": 1.0,
+    }
