@@ -241,6 +241,12 @@ _ENDED_UNFILLED: Mapping[str, str] = {
     "stale_price": "no fresh quote came while the entry was under way",
     "below_min_notional": "what was left of the entry is under the exchange's minimum",
 }
+_GUARD_OF: Mapping[str, str] = {
+    "price_ran": "price_ran",
+    "price_through_stop": "price_through_stop",
+    "stale_price": "quote",
+    "below_min_notional": "filters",
+}
 
 
 def refuse(code: str, guard: str = "", **facts: object) -> Refusal:
@@ -264,8 +270,9 @@ def refusal_of(verdict: Verdict) -> Refusal:
 
 def ended_unfilled(reason: str) -> Refusal:
     """Why a planned trade ended without a fill, for any reason a trade can end by."""
+    guard = _GUARD_OF.get(reason, "entry")
     if reason in ENTRY_REFUSALS:
-        return refuse(reason)
+        return refuse(reason, guard)
     message = _ENDED_UNFILLED.get(reason, f"the trade ended before its entry filled: {reason}")
     text = REFUSALS.get(reason, ENTRY_REFUSALS["not_filled"])
-    return Refusal(reason, message, "", text.suggestions, message)
+    return Refusal(reason, message, guard, text.suggestions, message)

@@ -20,7 +20,7 @@ from app.clock import Clock
 from app.domain import advanced_answers as answers
 from app.domain.requests import BadRequest, parse_request
 from app.gateway.config import GatewayConfig
-from app.gateway.failures import NOT_UNDERSTOOD, Failure, GatewayError, answer
+from app.gateway.failures import NOT_UNDERSTOOD, Failure, GatewayError, Skipped, answer
 from app.gateway.security import Doorkeeper, body_token
 from app.gateway.webhook import read_body
 
@@ -66,13 +66,14 @@ class Carried(BaseModel):
     calculation_details: dict[str, Any] | None = None
     risk_level: str | None = None
     warnings: list[str] | None = None
+    verdicts: list[dict[str, Any]] | None = None
     symbol: str | None = None
     action: str | None = None
     closed_positions: list[dict[str, Any]] | None = None
     cancelled_orders: list[int] | None = None
 
 
-class NotCarried(Failure):
+class NotCarried(Skipped):
     """``webhook_data`` is the request as it was sent, without its token."""
 
     webhook_data: dict[str, Any]

@@ -28,6 +28,16 @@ class Failure(BaseModel):
     suggestions: list[str] = []
 
 
+class Skipped(Failure):
+    """The trader's refusal: the ``guard`` that refused, its ``reason`` in a few words ("trade skipped due to volatility"), and
+    ``verdicts``: what every guard that was asked said, in their order."""
+
+    id: str | None = None
+    guard: str | None = None
+    reason: str | None = None
+    verdicts: list[dict[str, Any]] | None = None
+
+
 HTTP_STATUS: Mapping[str, int] = {
     "unauthorized": 401,
     "operator_unauthorized": 401,

@@ -22,7 +22,7 @@ from app.domain.bodies import TAG_TEXT, read_message
 from app.domain.component_alerts import ComponentAlert
 from app.domain.verdict import Refusal
 from app.gateway.config import GatewayConfig
-from app.gateway.failures import AlertRefused, Failure, GatewayError, answer
+from app.gateway.failures import AlertRefused, Failure, GatewayError, Skipped, answer
 from app.gateway.security import Doorkeeper, body_token
 
 log = structlog.get_logger(__name__)
@@ -94,11 +94,12 @@ _EXAMPLES = {
 
 class Placed(BaseModel):
     """``status``: trade placed (with ``details``: entry_order, sl_order, tp1_order), accepted, duplicate (of ``id``), or
-    component (with the ``conditions`` of both sides and the ``signal`` they made)."""
+    component (with the ``conditions`` of both sides and the ``signal`` they made). ``verdicts``: what every guard said."""
 
     status: str
     id: str
     details: dict[str, Any] | None = None
+    verdicts: list[dict[str, Any]] | None = None
     conditions: dict[str, Any] | None = None
     signal: dict[str, Any] | None = None
 
@@ -110,7 +111,7 @@ DOCUMENTED: dict[str, Any] = {
         400: {"model": Failure, "description": "The body is not an alert."},
         401: {"model": Failure, "description": "No valid token."},
         413: {"model": Failure, "description": "The body is too large."},
-        422: {"model": Failure, "description": "The alert is refused; ``code`` says why."},
+        422: {"model": Skipped, "description": "The alert is refused; ``code`` says why."},
         503: {"model": Failure, "description": "Not taken: send it again."},
     },
     "openapi_extra": {

@@ -44,6 +44,7 @@ from app.trader.advanced_outcome import outcome_of
 from app.trader.config import TraderConfig
 from app.trader.desk import Desk
 from app.trader.live_trade import LiveTrade
+from app.trader.replies import said
 from app.trader.switches import SwitchBoard
 
 __all__ = [
@@ -206,6 +207,7 @@ class AdvancedTrading:
         await call_binance_api(self._exchange.set_leverage(symbol, plan.leverage))
         await call_binance_api(self._exchange.set_margin_type(symbol, opening.margin_type))
         self._judge(request)  # a pause, a breaker or a lost lease in between
+        request.verdicts = decided
         envelope = request.item.envelope
         await self._journal.open_trade(replace(_record(request.item), verdicts=decided), plan)
         received_at = None if request.item.redelivered else envelope.received_at
@@ -225,7 +227,8 @@ class AdvancedTrading:
         done = outcome_of(live)
         if isinstance(done, Refusal):
             return self._refusal(request, done)
-        return answers.opened(request.alert_id, request.asked, opening, done, request.opposite, self._clock.wall_ms())
+        answer = answers.opened(request.alert_id, request.asked, opening, done, request.opposite, self._clock.wall_ms())
+        return {**answer, "verdicts": said(request.verdicts)}
 
     # --- close --------------------------------------------------------------------------------------------------------
 
@@ -257,7 +260,8 @@ class AdvancedTrading:
     def _refusal(self, request: _Request, refusal: Refusal) -> Answer:
         log.info("advanced_refused", alert_id=request.alert_id, code=refusal.code, reason=refusal.message)
         data, opposite = request.asked.webhook_data, request.opposite
-        return answers.refused(request.alert_id, refusal, data, self._clock.wall_ms(), opposite=opposite)
+        answer = answers.refused(request.alert_id, refusal, data, self._clock.wall_ms(), opposite=opposite)
+        return {**answer, "verdicts": said(request.verdicts)}
 
     def _repeated(self, first_id: str) -> Answer:
         return answers.repeated(first_id, self._clock.wall_ms())

@@ -174,5 +174,5 @@ def _in_short(reply: Reply | None) -> dict[str, Any]:
     if reply is None:
         return {"status": "trade planned"}
     if "code" in reply:
-        return {"status": "refused", "code": reply["code"], "error": reply["error"]}
+        return {"status": "refused", **{name: reply[name] for name in ("code", "guard", "reason", "error")}}
     return {"status": reply["status"]}

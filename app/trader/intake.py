@@ -31,7 +31,7 @@ from app.trader.desk import Desk
 from app.trader.live_trade import LiveTrade
 from app.trader.market_view import MarketState
 from app.trader.preparation import Preparation
-from app.trader.replies import Reply, refusal_reply
+from app.trader.replies import Reply, refusal_reply, said
 from app.trader.risk_desk import RiskDesk
 from app.trader.switches import SwitchBoard
 
@@ -118,7 +118,7 @@ class Intake:
                     await self._journal.refuse(self._record(item, refusal.code, refusal.message, verdicts))
                     log.info("alert_refused", alert_id=envelope.alert_id, code=refusal.code, reason=refusal.message)
                     self._metrics.emit({"alerts_refused": 1}, code=refusal.code)
-                    return refusal_reply(envelope.alert_id, refusal)
+                    return refusal_reply(envelope.alert_id, refusal, verdicts)
                 case ClosesOpposite(reverse=reverse, verdicts=verdicts):
                     return await self._close_opposite(item, alert.symbol, reverse, verdicts)
         except DuplicateAlert as duplicate:
@@ -128,7 +128,8 @@ class Intake:
         """One durable commit, then the entry at once."""
         await self._journal.open_trade(self._record(item, "", "", verdicts), plan)
         received_at = None if item.redelivered else item.envelope.received_at
-        live = LiveTrade(new_trade(plan), item.envelope.alert_id, received_at, opened_at=self._clock.monotonic())
+        opened_at = self._clock.monotonic()
+        live = LiveTrade(new_trade(plan), item.envelope.alert_id, received_at, opened_at, verdicts)
         for symbol in plan.symbols:
             if (quote := self._market.quotes.get(symbol)) is not None:
                 live.trade.quotes[symbol] = (quote, self._market.quote_seen_at[symbol])
@@ -158,7 +159,8 @@ class Intake:
                 return None
         message = f"closes trade {live.trade_id}; opens nothing (exits.reverse_on_opposite is off)"
         await self._journal.refuse(self._record(item, "closed_opposite", message, verdicts))
-        return {"status": "closing opposite trade", "id": item.envelope.alert_id, "closes": live.trade_id}
+        answer = {"status": "closing opposite trade", "id": item.envelope.alert_id, "closes": live.trade_id}
+        return {**answer, "verdicts": said(verdicts)}
 
     async def _keep_text(self, item: InboxItem) -> Reply:
         """A text of tags is journalled, and answered as the gateway has answered it already."""

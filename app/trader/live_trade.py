@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.domain.trade.state import Trade
+from app.domain.verdict import Verdict
 
 
 @dataclass(slots=True)
@@ -14,6 +15,7 @@ class LiveTrade:
     alert_id: str
     received_at: float | None  # monotonic; None after a restart, when latencies mean nothing any more
     opened_at: float
+    verdicts: tuple[Verdict, ...] = ()  # of the alert it came from; none after a restart, the journal has them
     timer: asyncio.TimerHandle | None = None
     milestones: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     naked_ms: list[float] = field(default_factory=list)

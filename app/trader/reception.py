@@ -1,6 +1,8 @@
 """Whatever lies in the inbox, one item after the other: alerts go to the intake, the operator's words to the control."""
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -10,6 +12,7 @@ from app.bus.port import ADVANCED_SOURCE, BusUnavailable, Inbox, InboxItem
 from app.clock import Clock
 from app.domain.advanced_answers import Answer
 from app.domain.refusals import refuse
+from app.domain.requests import AdvancedAction
 from app.storage.port import JournalUnavailable
 from app.trader.advanced import AdvancedTrading
 from app.trader.control import Control
@@ -24,7 +27,10 @@ TAKE_TIMEOUT_S = 1.0
 
 
 class Reception:
-    """The advanced webhook's requests ask the exchange many things and are carried out apart: no alert waits for them."""
+    """The advanced webhook's requests ask the exchange many things and are carried out apart: no alert waits for them.
+
+    What may open something waits for ``begin_trading``; the operator's commands and closes never do.
+    """
 
     def __init__(
         self,
@@ -45,18 +51,41 @@ class Reception:
         self._switches = switches
         self._clock = clock
         self._spawn = spawn
+        self._waiting: deque[tuple[InboxItem, float]] | None = deque()  # until trading begins, and since when (monotonic)
+
+    async def begin_trading(self) -> None:
+        """Every symbol is prepared: what waited for that has its turn, in its order and as old as it is by now."""
+        while self._waiting:
+            item, since = self._waiting.popleft()
+            waited_ms = round((self._clock.monotonic() - since) * 1000)
+            await self._begin(replace(item, age_ms=item.age_ms + waited_ms))
+        self._waiting = None
 
     async def receive(self) -> None:
         while True:
             try:
                 for item in await self._take():
-                    if item.envelope.source == ADVANCED_SOURCE:
-                        self._spawn(self.handle(item))
+                    if self._waiting is not None and (_may_open(item) or self._comes_after_an_opening(item)):
+                        self._waiting.append((item, self._clock.monotonic()))
                     else:
-                        await self.handle(item)
+                        await self._begin(item)
             except BusUnavailable as error:
                 log.warning("inbox_unreachable", error=str(error))
                 await self._clock.sleep(RETRY_S)
+
+    def _comes_after_an_opening(self, item: InboxItem) -> bool:
+        """A close does not overtake what it is to close."""
+        symbol = item.envelope.body.get("symbol") if item.envelope.source == ADVANCED_SOURCE else None
+        return symbol is not None and any(
+            waiting.envelope.source == ADVANCED_SOURCE and waiting.envelope.body.get("symbol") == symbol
+            for waiting, _ in self._waiting or ()
+        )
+
+    async def _begin(self, item: InboxItem) -> None:
+        if item.envelope.source == ADVANCED_SOURCE:
+            self._spawn(self.handle(item))
+        else:
+            await self.handle(item)
 
     async def _take(self) -> Sequence[InboxItem]:
         """Only the holder of the lease takes from the inbox: what it left belongs to the next one."""
@@ -86,7 +115,7 @@ class Reception:
 
     async def _answer_of(self, item: InboxItem) -> Mapping[str, Any] | None:
         match item.envelope.source:
-            case "operator":
+            case port.OPERATOR_SOURCE:
                 return await self._control.obey(item.envelope.body)
             case port.ADVANCED_SOURCE:
                 return await self._advanced.take(item)
@@ -100,3 +129,10 @@ class Reception:
             await self._inbox.reply(alert_id, reply)
         except BusUnavailable as error:
             log.warning("reply_not_delivered", alert_id=alert_id, error=str(error))
+
+
+def _may_open(item: InboxItem) -> bool:
+    envelope = item.envelope
+    if envelope.source == ADVANCED_SOURCE:
+        return bool(envelope.body.get("action") != AdvancedAction.CLOSE)
+    return envelope.source not in (port.OPERATOR_SOURCE, port.CONFIG_SOURCE)

@@ -1,19 +1,20 @@
 """What the alert's sender is told, in the words of the first webhook's contract."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.domain.orders import Order
 from app.domain.plan import Purpose
 from app.domain.refusals import ended_unfilled
 from app.domain.trade.state import OrderRecord
-from app.domain.verdict import Refusal
+from app.domain.verdict import Refusal, Verdict
 from app.trader.live_trade import LiveTrade
 
 Reply = Mapping[str, Any]
 
 
-def refusal_reply(alert_id: str, refusal: Refusal) -> Reply:
+def refusal_reply(alert_id: str, refusal: Refusal, verdicts: Sequence[Verdict] = ()) -> Reply:
+    """``verdicts``: every guard that was asked, in their order."""
     return {
         "http_status": 422,
         "success": False,
@@ -23,7 +24,13 @@ def refusal_reply(alert_id: str, refusal: Refusal) -> Reply:
         "guard": refusal.guard,
         "reason": refusal.reason or refusal.message,
         "suggestions": list(refusal.suggestions),
+        "verdicts": said(verdicts),
     }
+
+
+def said(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """What every guard said, for people."""
+    return [{"guard": verdict.guard, "passed": verdict.passed, "reason": verdict.reason} for verdict in verdicts]
 
 
 def placed_reply(live: LiveTrade) -> Mapping[str, Any]:
@@ -40,20 +47,15 @@ def placed_reply(live: LiveTrade) -> Mapping[str, Any]:
         },
         "hedges": [hedge.instrument.symbol for hedge in trade.plan.hedges],
         "warnings": list(trade.plan.warnings),
+        "verdicts": said(live.verdicts),
     }
 
 
 def unfilled_reply(live: LiveTrade, reason: str) -> Mapping[str, Any]:
     """The trade ended before it was protected: not filled, or closed again at once."""
-    refusal = ended_unfilled(reason) if not live.trade.fills else None
-    return {
-        "http_status": 422,
-        "success": False,
-        "id": live.trade_id,
-        "error": refusal.message if refusal else f"the trade was closed again: {reason}",
-        "code": reason,
-        "suggestions": list(refusal.suggestions) if refusal else [],
-    }
+    closed = f"the trade was closed again: {reason}"
+    refusal = Refusal(reason, closed, "entry", reason=closed) if live.trade.fills else ended_unfilled(reason)
+    return refusal_reply(live.trade_id, refusal, live.verdicts)
 
 
 def _last(records: list[OrderRecord]) -> OrderRecord | None:

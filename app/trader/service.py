@@ -220,7 +220,8 @@ class Trader:
         loops = (
             self._hearing.exchange_events,
             self._hearing.market_feed,
-            self._alerts,
+            self._prepare,
+            self._reception.receive,
             self._upkeep.check_accounts,
             self._upkeep.watch_risk,
             self._probe.run,
@@ -241,9 +242,10 @@ class Trader:
         except RuntimeError:  # the group is ending, and with it the process: nothing is begun any more
             work.close()
 
-    async def _alerts(self) -> None:
+    async def _prepare(self) -> None:
+        """The exchange may take its time: an operator who wants everything closed does not wait for it."""
         await self._preparation.prepare(self.risk.leverage)
-        await self._reception.receive()
+        await self._reception.begin_trading()
 
     def _stream_up(self) -> None:
         self._equity.stream_up()

@@ -73,6 +73,7 @@ class StatusBoard:
             "lease": self._switches.has_lease,
             "exchange": self._config.exchange_name,
             "exchange_up": self._hearing.exchange_up,
+            "prepared": self._preparation.is_done,
             "feed_warm": self._market.feed_is_warm(),
             "feed_age_ms": None if age is None else round(age * 1000),
             "equity": _text(self._account.equity),

@@ -446,6 +446,22 @@ def test_a_breaker_that_trips_while_a_plan_is_written_keeps_its_order_back() -> 
     simulate(story)
 
 
+def test_every_guards_verdict_is_in_its_journal_and_in_its_answer() -> None:
+    async def story(world: World) -> None:
+        opened = await world.asks("buy")
+        again = await world.asks("buy", id="again")
+        expect_error(again, "position_open")
+        for answer in (opened, again):
+            record = await world.journal.alert(answer["id"])
+            assert record is not None
+            told = [(verdict["guard"], verdict["passed"], verdict["reason"]) for verdict in answer["verdicts"]]
+            assert told == [(verdict.guard, verdict.passed, verdict.reason) for verdict in record.verdicts]
+            assert {"equity_stop", "trading_state"} <= {guard for guard, _, _ in told}
+        await world.asks("close")
+
+    simulate(story)
+
+
 def test_its_trades_count_against_the_breakers_and_earn_no_leverage() -> None:
     async def story(world: World) -> None:
         opened = await world.asks("buy")

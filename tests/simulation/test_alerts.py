@@ -92,6 +92,31 @@ def test_a_second_alert_of_the_same_side_is_refused_by_name() -> None:
     simulate(story)
 
 
+def test_every_guards_verdict_is_in_the_journal_and_in_the_reply() -> None:
+    async def story(world: World) -> None:
+        def spoken(verdicts: Any) -> list[tuple[str, bool, str]]:
+            return [(verdict["guard"], verdict["passed"], verdict["reason"]) for verdict in verdicts]
+
+        async def written(alert_id: str) -> list[tuple[str, bool, str]]:
+            record = await world.journal.alert(alert_id)
+            assert record is not None
+            return [(verdict.guard, verdict.passed, verdict.reason) for verdict in record.verdicts]
+
+        traded = await world.enters()
+        placed = await reply_of(world, traded)
+        assert spoken(placed["verdicts"]) == await written(traded)
+        assert {"day_breaker", "event", "volatility", "net_exposure"} <= {guard for guard, _, _ in spoken(placed["verdicts"])}
+        again = await world.alert(**LONG, id="again")
+        refused = await reply_of(world, again)
+        assert spoken(refused["verdicts"]) == await written(again)
+        assert next(guard for guard, passed, _ in spoken(refused["verdicts"]) if not passed) == refused["guard"] == "live_trade"
+        turned = await world.alert(**SHORT, id="turn")
+        assert spoken((await reply_of(world, turned))["verdicts"]) == await written(turned)
+        await world.ends_properly(traded)
+
+    simulate(story)
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 def test_the_opposite_side_closes_and_opens_only_where_told_to_reverse(reverse: bool) -> None:
     async def story(world: World) -> None:

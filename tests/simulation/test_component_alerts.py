@@ -262,6 +262,8 @@ def test_a_refused_composite_has_its_verdicts_in_the_journal() -> None:
         await all_but_the_last(world)
         reply = await tag(world, LONG[-1])
         assert reply["signal"]["code"] == "funding_too_high"
+        assert reply["signal"]["guard"] == "funding"
+        assert reply["signal"]["reason"]
         record = await world.journal.alert(reply["signal"]["id"])
         assert record is not None
         assert record.body["id"].startswith("tap:BTCUSDT:BUY:")

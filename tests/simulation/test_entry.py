@@ -116,7 +116,9 @@ def test_nothing_is_bought_once_the_price_ran(side: Side) -> None:
         assert not stored.fills
         reply = await world.reply(trade_id)
         assert reply is not None
-        assert reply["code"] == "price_ran"
+        assert (reply["code"], reply["guard"]) == ("price_ran", "price_ran")
+        assert reply["reason"]
+        assert [verdict["passed"] for verdict in reply["verdicts"]].count(False) == 0
 
     simulate(story)
 
