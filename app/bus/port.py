@@ -15,6 +15,7 @@ ALERT_SOURCE = "webhook"
 COMPONENT_SOURCE = "component"  # one condition of the composite signal
 TEXT_SOURCE = "text"  # a text of tags, for the journal only
 ADVANCED_SOURCE = "advanced"  # a request of the advanced webhook
+OPERATOR_SOURCE = "operator"  # a command
 CONFIG_SOURCE = "config"  # new API credentials wait in the secret store
 
 
