@@ -48,7 +48,7 @@ def decisions_of(beat: Json) -> list[str]:
 def faults_of(beat: Json | None, max_feed_age_ms: int) -> list[str]:
     if beat is None:
         return ["the trader has given no sign for 5 s: alerts wait in the inbox"]
-    words = (_state(beat), _exchange(beat), _equity(beat), _feed(beat, max_feed_age_ms), _journal(beat))
+    words = (_state(beat), _exchange(beat), _preparing(beat), _equity(beat), _feed(beat, max_feed_age_ms), _journal(beat))
     return [problem for problem in words if problem]
 
 
@@ -74,6 +74,10 @@ def _arming(beat: Mapping[str, Any]) -> str | None:
 
 def _exchange(beat: Mapping[str, Any]) -> str | None:
     return None if beat.get("exchange_up") is True else "the trader does not reach the exchange"
+
+
+def _preparing(beat: Mapping[str, Any]) -> str | None:
+    return None if beat.get("prepared", True) else "leverage, margin or fees are not settled with the exchange yet: alerts wait"
 
 
 def _equity(beat: Mapping[str, Any]) -> str | None:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
-from app.bus.port import AlertEnvelope, BusUnavailable, Inbox
+from app.bus.port import OPERATOR_SOURCE, AlertEnvelope, BusUnavailable, Inbox
 from app.clock import Clock
 from app.domain.operator_requests import BadOperatorRequest, CommandName, OperatorRequest, read_request
 from app.domain.risk.breakers import Breaker
@@ -90,7 +90,7 @@ class Operations:
     async def _through_the_inbox(self, wanted: OperatorRequest) -> dict[str, Any] | None:
         name = f"operator-{secrets.token_hex(8)}"
         now_ms, now = self.clock.wall_ms(), self.clock.monotonic()
-        await self.inbox.put(AlertEnvelope(name, name, _KEY_KEPT_S, wanted.to_json(), now_ms, now, source="operator"))
+        await self.inbox.put(AlertEnvelope(name, name, _KEY_KEPT_S, wanted.to_json(), now_ms, now, source=OPERATOR_SOURCE))
         log.info("operator_command", **wanted.to_json())
         reply = await self.inbox.wait_reply(name, self.config.reply_within_s)
         return None if reply is None else dict(reply)

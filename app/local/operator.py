@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from app.bus.port import AlertEnvelope, BusUnavailable
+from app.bus.port import OPERATOR_SOURCE, AlertEnvelope, BusUnavailable
 from app.bus.redis import RedisInbox
 from app.clock import Clock
 from app.domain.operator_requests import BadOperatorRequest, CommandName, OperatorRequest, read_request
@@ -56,5 +56,5 @@ def _read(command: str, what: str | None) -> OperatorRequest:
 async def _obeyed(inbox: RedisInbox, request: OperatorRequest, clock: Clock) -> Mapping[str, Any] | None:
     name = f"operator-{secrets.token_hex(8)}"
     now_ms, now = clock.wall_ms(), clock.monotonic()
-    await inbox.put(AlertEnvelope(name, name, KEY_KEPT_S, request.to_json(), now_ms, now, source="operator"))
+    await inbox.put(AlertEnvelope(name, name, KEY_KEPT_S, request.to_json(), now_ms, now, source=OPERATOR_SOURCE))
     return await inbox.wait_reply(name, ANSWER_WITHIN_S)

@@ -33,7 +33,7 @@ from app.domain.market import (
     Quote,
     StreamHealth,
 )
-from app.domain.orders import Account, ExchangeEvent, Fill, Order, OrderKind, OrderState
+from app.domain.orders import Account, CommissionRates, ExchangeEvent, Fill, Order, OrderKind, OrderState
 from app.domain.plan import OrderName, Plan, Purpose, trade_id_for
 from app.domain.requests import AdvancedRequest, parse_request
 from app.domain.rules import TradingRules
@@ -82,6 +82,7 @@ class Faults:
     cancels: list[ExchangeError] = field(default_factory=list)  # a cancel is carried out, its answer lost
     countdowns: list[ExchangeError] = field(default_factory=list)  # instead of calling a countdown off
     down: ExchangeError | None = None  # raised by every request
+    terms: ExchangeError | None = None  # raised instead of telling a symbol's commission rates
     silent: bool = False  # the private stream brings nothing, and says nothing of it
     stream_delay_s: float = 0.0
     lag_s: float = 0.0  # requests do not see what is younger
@@ -166,6 +167,11 @@ class SimulatedExchange(InMemoryExchange):
     async def account(self) -> Account:
         await self._travel(self._faults.latency_s)
         return await super().account()
+
+    async def commission_rates(self, symbol: str) -> CommissionRates:
+        if self._faults.terms is not None:
+            raise self._faults.terms
+        return await super().commission_rates(symbol)
 
     async def probe(self, symbol: str) -> None:
         await self._travel(self._faults.latency_s)
