@@ -28,7 +28,13 @@ _PATIENCE = Config(connect_timeout=0.5, read_timeout=0.9, retries={"mode": "stan
 _queue = boto3.client("sqs", config=_PATIENCE)
 _secrets = boto3.client("secretsmanager", config=_PATIENCE)
 _allowed = networks(os.environ.get("ALLOWED_SOURCES") or TRADINGVIEW)
-_door = TokenDoor(lambda: str(_secrets.get_secret_value(SecretId=os.environ["SECRET_WEBHOOK_TOKEN"])["SecretString"]))
+
+
+def _read_token() -> str:
+    return str(_secrets.get_secret_value(SecretId=os.environ["SECRET_WEBHOOK_TOKEN"])["SecretString"])
+
+
+_door = TokenDoor(_read_token)
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
