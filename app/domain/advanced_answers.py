@@ -150,11 +150,11 @@ def refused(
 
 
 def repeated(first_id: str, wall_ms: int) -> Answer:
-    message = "This request was taken before: nothing more is done"
+    message = f"This request was taken before: nothing more is done; GET /trades/{first_id} tells what came of it"
     return {"success": True, "status": "duplicate", "message": message, "id": first_id, "timestamp": timestamp(wall_ms)}
 
 
 def accepted(alert_id: str, wall_ms: int) -> Answer:
     """Durable, and not yet done when the answer was due."""
-    message = "Request accepted: it is being carried out, see GET /trades/{id}"
+    message = f"Request accepted: it is being carried out, see GET /trades/{alert_id}"
     return {"success": True, "status": "accepted", "message": message, "id": alert_id, "timestamp": timestamp(wall_ms)}

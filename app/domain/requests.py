@@ -17,12 +17,13 @@ from pydantic_core import PydanticCustomError
 from app.domain.instrument import Side
 from app.domain.orders import MarginType
 from app.domain.refusals import refuse
-from app.domain.signal import ABSENT, TEXT_LIMITS, json_fields, normalise_symbol, plain_number, repeat_key, unix_ms
+from app.domain.signal import ABSENT, KEY_TTL_S, TEXT_LIMITS, json_fields, normalise_symbol, plain_number, repeat_key, unix_ms
 from app.domain.verdict import Refusal
 
 BALANCE_PERCENTAGE = (Decimal("0.01"), Decimal(1))
 LEVERAGE = (1, 125)
 ECHOED = ("symbol", "action", "balance_percentage", "leverage", "entry", "sl", "margin_type", "id", "tf", "bar_time")
+CLOSE_BODY_KEY_TTL_S = 20  # TradingView resends within 15 s
 _LONGEST_ECHO = 128
 _LONGEST_INTEGER = 18
 
@@ -196,8 +197,12 @@ def parse_request(body: bytes) -> AdvancedRequest | BadRequest:
 
 
 def request_key(request: AdvancedRequest, raw: bytes) -> tuple[str, int]:
-    """As ``signal.alert_key``, apart from the strategy's: what makes a second delivery, by whatever route, the same request."""
+    """As ``signal.alert_key``, apart from the strategy's: what makes a second delivery, by whatever route, the same request.
+
+    Closes all look the same: one that only its body names is remembered just as long as TradingView may resend it."""
     key, ttl_s = repeat_key(request.id, request.symbol, request.action, request.bar_time, request.tf, raw)
+    if request.action is AdvancedAction.CLOSE:
+        ttl_s = ttl_s if ttl_s == KEY_TTL_S else CLOSE_BODY_KEY_TTL_S
     return f"advanced:{key}", ttl_s
 
 

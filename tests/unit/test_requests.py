@@ -146,6 +146,14 @@ def test_the_key_is_the_senders_id_else_the_bar_else_the_body() -> None:
     assert (key.startswith("advanced:body:"), ttl_s) == (True, 90)
 
 
+def test_a_close_that_only_its_body_names_is_soon_forgotten_for_the_next_one_looks_the_same() -> None:
+    """Open, close, open, close within a minute: the second close closes, too."""
+    body = b'{"symbol": "BTCUSDT", "action": "close"}'
+    key, ttl_s = request_key(request(action="close"), body)
+    assert (key.startswith("advanced:body:"), ttl_s) == (True, 20)
+    assert request_key(request(action="close", id="a"), body) == ("advanced:id:a", 86_400)
+
+
 def test_the_guides_alert_templates_are_requests_once_tradingview_has_filled_them_in() -> None:
     guide = (Path(__file__).resolve().parents[2] / "docs" / "advanced-webhook.md").read_text()
     templates = [line.strip() for line in guide.splitlines() if line.strip().startswith('{"symbol": "{{ticker}}')]
