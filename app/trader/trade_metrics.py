@@ -10,7 +10,8 @@ COUNTED = frozenset({"reconciliation_mismatch", "closed_externally"})
 
 
 class TradeMetrics:
-    """``on_entry`` gets the milliseconds from an alert's receipt to its entry's acknowledgement, for the latency guard."""
+    """``on_entry`` gets the milliseconds from an alert's receipt to its entry's acknowledgement, for the latency guard: of the
+    strategy's alerts only, since a request of the advanced webhook asks the exchange many things before it orders."""
 
     def __init__(self, metrics: Metrics, on_entry: Callable[[float], None]) -> None:
         self._metrics = metrics
@@ -25,7 +26,7 @@ class TradeMetrics:
             self._metrics.emit({"order_rejects": 1}, failure=str(data["failure"]))
         elif kind in COUNTED:
             self._metrics.emit({kind: 1})
-        elif live.milestones.get(kind) is data and "since_alert_ms" in data:
+        elif live.trade.plan.is_managed and live.milestones.get(kind) is data and "since_alert_ms" in data:
             self._first(kind, float(data["since_alert_ms"]))
 
     def _first(self, kind: str, since_alert_ms: float) -> None:

@@ -462,6 +462,20 @@ def test_every_guards_verdict_is_in_its_journal_and_in_its_answer() -> None:
     simulate(story)
 
 
+def test_what_it_asks_before_it_orders_does_not_look_like_a_slow_exchange() -> None:
+    async def story(world: World) -> None:
+        assert world.trader is not None
+        before = world.trader.risk.book.delays.samples
+        await world.asks("buy")
+        assert world.trader.risk.book.delays.samples == before
+        await world.asks("close")
+        await world.enters()
+        assert len(world.trader.risk.book.delays.samples) == len(before) + 1
+        await world.operator("flatten")
+
+    simulate(story)
+
+
 def test_its_trades_count_against_the_breakers_and_earn_no_leverage() -> None:
     async def story(world: World) -> None:
         opened = await world.asks("buy")
