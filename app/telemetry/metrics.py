@@ -20,6 +20,7 @@ NAMESPACE = "QuantCloud"
 class Unit(StrEnum):
     COUNT = "Count"
     MILLISECONDS = "Milliseconds"
+    PERCENT = "Percent"
     NONE = "None"
 
 
@@ -64,7 +65,8 @@ _GATEWAY = (
     Metric("alert_ms", "gateway", Unit.MILLISECONDS, "request received to answered, of /webhook"),
     Metric("answers", "gateway", Unit.COUNT, "answers of /webhook", by="status"),
 )
-METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (*_TRADER, *_GATEWAY)}
+_FUNDING = (Metric("funding_rate", "funding_monitor", Unit.PERCENT, "funding per 8 hours, every ten minutes", by="symbol"),)
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (*_TRADER, *_GATEWAY, *_FUNDING)}
 
 
 class Metrics:
