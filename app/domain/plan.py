@@ -12,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from app.domain.instrument import Instrument, Side
+from app.domain.orders import CommissionRates
 from app.domain.rules import TradingRules
 
 _CLIENT_ID = re.compile(r"^qc-(?P<trade>[a-z2-7]{10})-(?P<leg>\d)-(?P<purpose>[a-z]\d?)-(?P<attempt>\d+)$")
@@ -137,6 +138,11 @@ class Plan:
     def is_managed(self) -> bool:
         """The strategy's own."""
         return self.owner is Owner.MANAGED
+
+    @property
+    def commission(self) -> CommissionRates:
+        """The account's own, when planned."""
+        return CommissionRates(self.maker_fee, self.taker_fee)
 
     @property
     def owner_name(self) -> str:

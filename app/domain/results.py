@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from app.domain.orders import Fill
+from app.domain.orders import CommissionRates, Fill
 
 ZERO = Decimal(0)
 
@@ -13,14 +13,14 @@ ZERO = Decimal(0)
 class TradeResult:
     """Money in USDT. ``r_unit`` is what one R of this trade was worth as taken; ``net_r`` is 0 when nothing was filled.
 
-    ``fees`` and ``funding`` are positive when paid. ``unpriced_fees`` holds commission in assets no USDT price was given for.
+    ``fees`` and ``funding`` are positive when paid. ``fees_in`` names what was taken in other assets than USDT.
     """
 
     gross: Decimal
     fees: Decimal
     funding: Decimal
     r_unit: Decimal
-    unpriced_fees: Mapping[str, Decimal] = field(default_factory=dict)
+    fees_in: Mapping[str, Decimal] = field(default_factory=dict)
 
     @property
     def net(self) -> Decimal:
@@ -43,23 +43,26 @@ def average_price(fills: Iterable[Fill]) -> Decimal:
     return sum((fill.quantity * fill.price for fill in taken), ZERO) / quantity if quantity else ZERO
 
 
-def trade_result(
-    fills: Iterable[Fill], funding_paid: Decimal, unit: Decimal, fee_prices: Mapping[str, Decimal] | None = None
-) -> TradeResult:
+def fee_of(fill: Fill, rates: CommissionRates) -> Decimal:
+    """Commission in USDT. One taken in another asset (BNB) counts as what the account's own rates make of the fill: at the fill's
+    price, and up to a tenth more than was paid, which is Binance's discount for BNB."""
+    if fill.fee_asset == "USDT":
+        return fill.fee
+    return fill.quantity * fill.price * (rates.maker if fill.is_maker else rates.taker)
+
+
+def trade_result(fills: Iterable[Fill], funding_paid: Decimal, unit: Decimal, rates: CommissionRates) -> TradeResult:
     """The account of a closed trade, all legs together.
 
-    ``fills`` are every leg's entries and exits: flat, the sum of their cash flows is the gross result. ``fee_prices`` gives
-    USDT per unit of other assets commission was taken in, at the time of the fills.
+    ``fills`` are every leg's entries and exits: flat, the sum of their cash flows is the gross result.
     """
-    prices = {"USDT": Decimal(1), **(fee_prices or {})}
-    gross, fees, unpriced = ZERO, ZERO, dict[str, Decimal]()
+    gross, fees, fees_in = ZERO, ZERO, dict[str, Decimal]()
     for fill in fills:
         gross -= fill.side.sign * fill.quantity * fill.price
-        if fill.fee_asset in prices:
-            fees += fill.fee * prices[fill.fee_asset]
-        else:
-            unpriced[fill.fee_asset] = unpriced.get(fill.fee_asset, ZERO) + fill.fee
-    return TradeResult(gross, fees, funding_paid, unit, unpriced)
+        fees += fee_of(fill, rates)
+        if fill.fee_asset != "USDT":
+            fees_in[fill.fee_asset] = fees_in.get(fill.fee_asset, ZERO) + fill.fee
+    return TradeResult(gross, fees, funding_paid, unit, fees_in)
 
 
 def outcome_r(exits: Sequence[Decimal], parts: Sequence[Decimal]) -> Decimal:

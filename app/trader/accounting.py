@@ -19,7 +19,7 @@ def account_for(live: LiveTrade, reason: str, funding: Decimal, exchange_ms: int
     trade = live.trade
     entered = trade.entered(trade.main)
     unit = ZERO if trade.average_entry is None else r_unit(entered, trade.average_entry, trade.plan.stop)
-    result = trade_result(trade.fills.values(), funding, unit)
+    result = trade_result(trade.fills.values(), funding, unit, trade.plan.commission)
     summary: Mapping[str, Any] = {
         "reason": reason,
         "owner": trade.plan.owner.value,
@@ -31,7 +31,7 @@ def account_for(live: LiveTrade, reason: str, funding: Decimal, exchange_ms: int
         "last_stop": str(trade.stop),
         "gross": str(result.gross),
         "fees": str(result.fees),
-        "unpriced_fees": {asset: str(fee) for asset, fee in result.unpriced_fees.items()},
+        "fees_in": {asset: str(fee) for asset, fee in result.fees_in.items()},
         "funding": str(funding),
         "net": str(result.net),
         "r_unit": str(unit),
@@ -49,7 +49,7 @@ def _leg_account(trade: Trade, leg: Leg) -> dict[str, Any]:
     fills = [fill for fill in trade.fills.values() if fill.symbol == leg.symbol]
     entries = [fill for fill in fills if fill.side is leg.side]
     exits = [fill for fill in fills if fill.side is not leg.side]
-    result = trade_result(fills, ZERO, ZERO)
+    result = trade_result(fills, ZERO, ZERO, trade.plan.commission)
     return {
         "symbol": leg.symbol,
         "side": leg.side.value,

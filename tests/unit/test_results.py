@@ -1,5 +1,6 @@
 """A trade's account from its fills."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 from domain_examples import D, mathx
@@ -7,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.instrument import Side
-from app.domain.orders import Fill
+from app.domain.orders import CommissionRates, Fill
 from app.domain.results import average_price, outcome_r, r_unit, trade_result
+
+RATES = CommissionRates(maker=D("0.0002"), taker=D("0.0005"))
 
 
 def fill(side: Side, quantity: str, price: str, fee: str = "0", symbol: str = "BTCUSDT", asset: str = "USDT") -> Fill:
@@ -29,7 +32,7 @@ def test_the_ladder_of_the_seed_with_a_hedge_fees_and_funding() -> None:
     ]
     hedge = [fill(Side.SELL, "0.2", "3000", "0.1", "ETHUSDT"), fill(Side.BUY, "0.2", "3010", "0.1", "ETHUSDT")]
     unit = r_unit(D("0.018"), average_price(entries), D(84_600))
-    result = trade_result([*entries, *exits, *hedge], D("0.05"), unit)
+    result = trade_result([*entries, *exits, *hedge], D("0.05"), unit, RATES)
     assert unit == D("7.2")
     assert result.gross == D(2) + D(3) + D(8) - D(2)
     assert result.fees == D("0.96")
@@ -37,16 +40,17 @@ def test_the_ladder_of_the_seed_with_a_hedge_fees_and_funding() -> None:
     assert result.net_r == result.net / unit
 
 
-def test_commission_in_another_asset_is_priced_or_reported() -> None:
-    fills = [fill(Side.BUY, "1", "100", "0.001", asset="BNB"), fill(Side.SELL, "1", "101", "0.1")]
-    assert trade_result(fills, D(0), D(1), {"BNB": D(600)}).fees == D("0.7")
-    unpriced = trade_result(fills, D(0), D(1))
-    assert unpriced.fees == D("0.1")
-    assert unpriced.unpriced_fees == {"BNB": D("0.001")}
+def test_commission_in_another_asset_counts_at_the_accounts_rates() -> None:
+    bought = replace(fill(Side.BUY, "1", "100", "0.001", asset="BNB"), is_maker=False)
+    result = trade_result([bought, fill(Side.SELL, "1", "101", "0.1")], D(0), D(1), RATES)
+    assert result.fees == D("0.05") + D("0.1")
+    assert result.fees_in == {"BNB": D("0.001")}
+    resting = replace(bought, is_maker=True)
+    assert trade_result([resting], D(0), D(1), RATES).fees == D("0.02")
 
 
 def test_nothing_filled_is_nothing() -> None:
-    result = trade_result([], D(0), r_unit(D(0), average_price([]), D(84_600)))
+    result = trade_result([], D(0), r_unit(D(0), average_price([]), D(84_600)), RATES)
     assert (result.net, result.net_r) == (0, 0)
 
 
@@ -55,4 +59,4 @@ def test_a_full_stop_is_minus_one_r(side: Side, quantity: Decimal, distance: Dec
     entry = D(200_000)
     stop = entry - side.sign * distance
     fills = [fill(side, str(quantity), str(entry)), fill(side.opposite, str(quantity), str(stop))]
-    assert trade_result(fills, D(0), r_unit(quantity, entry, stop)).net_r == -1
+    assert trade_result(fills, D(0), r_unit(quantity, entry, stop), RATES).net_r == -1

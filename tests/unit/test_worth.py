@@ -46,6 +46,12 @@ def test_a_long_is_worth_what_the_bid_pays_less_both_fees() -> None:
     )
 
 
+def test_a_fee_taken_in_another_asset_costs_no_less() -> None:
+    bought = replace(fill(1, Side.BUY, Decimal(85_000), Decimal("0.010")), is_maker=False)
+    in_bnb = replace(bought, fee=Decimal("0.0005"), fee_asset="BNB")
+    assert current_r(holding([in_bnb], BTCUSDT=Decimal(84_800))) == current_r(holding([bought], BTCUSDT=Decimal(84_800)))
+
+
 def test_without_a_quote_it_is_at_its_entry() -> None:
     bought = fill(1, Side.BUY, Decimal(85_000), Decimal("0.010"))
     assert current_r(holding([bought])) == pytest.approx(-2 * Decimal("42.5") / 400)
@@ -66,5 +72,5 @@ def test_it_is_what_the_account_would_say(
     rest += [fill(5, Side.BUY, Decimal("3010.1"), sold, "ETHUSDT")]
     unit = r_unit(quantity, average_price(fills[:1]), a_plan().stop)
     if unit:
-        result = trade_result([*fills, *rest], Decimal(0), unit)
+        result = trade_result([*fills, *rest], Decimal(0), unit, a_plan().commission)
         assert current_r(holding(fills, BTCUSDT=bid, ETHUSDT=Decimal(3_010))) == pytest.approx(result.net_r)

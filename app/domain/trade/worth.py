@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from app.domain.results import ZERO, average_price, r_unit
+from app.domain.results import ZERO, average_price, fee_of, r_unit
 from app.domain.trade.state import Leg, Trade
 
 
@@ -21,7 +21,7 @@ def _worth(trade: Trade, leg: Leg) -> Decimal:
     """USDT won by this leg after fees, the open part at its exit price and taker fee."""
     fills = [fill for fill in trade.fills.values() if fill.symbol == leg.symbol]
     cash = sum((-fill.side.sign * fill.quantity * fill.price for fill in fills), ZERO)
-    fees = sum((fill.fee for fill in fills if fill.fee_asset == "USDT"), ZERO)
+    fees = sum((fee_of(fill, trade.plan.commission) for fill in fills), ZERO)
     held = sum((fill.side.sign * fill.quantity for fill in fills), ZERO)
     seen = trade.quotes.get(leg.symbol)
     price = average_price(f for f in fills if f.side is leg.side) if seen is None else seen[0].opposite(leg.side.opposite)
