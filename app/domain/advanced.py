@@ -67,7 +67,7 @@ def opening_guards(
     """What may refuse an opening before the exchange is asked anything. An opposite position of this webhook's own passes: it
     is closed first."""
     symbol, side = request.symbol, request.action.side
-    yield guards.ok("enabled") if rules.enabled else fail("enabled", "advanced_disabled")
+    yield guards.ok("enabled", "it is on") if rules.enabled else fail("enabled", "advanced_disabled")
     yield guards.alert_age(age_ms, trading.freshness)
     yield guards.trading_state(desk)
     yield guards.arming(desk)
@@ -176,7 +176,7 @@ def _liquidation(facts: OpeningFacts, size: PositionSize, levels: _Levels) -> Ve
     if price > 0 and (levels.backstop - price) * side.sign <= 0:
         stops = {"stop": levels.stop, "backstop": levels.backstop}
         return fail("liquidation", "stop_beyond_liquidation", leverage=size.leverage, liquidation=f"{price:.8g}", **stops)
-    return guards.ok("liquidation", f"{price:.8g}")
+    return guards.ok("liquidation", f"{price:.8g}" if price > 0 else "never at this leverage")
 
 
 def _warnings(request: AdvancedRequest, size: PositionSize, levels: _Levels, rules: AdvancedRules) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What the alert's sender is told, in the words of the first webhook's contract."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from app.domain.orders import Order
@@ -11,6 +12,8 @@ from app.domain.verdict import Refusal, Verdict
 from app.trader.live_trade import LiveTrade
 
 Reply = Mapping[str, Any]
+
+_PRICE_STEP = Decimal("1e-8")
 
 
 def refusal_reply(alert_id: str, refusal: Refusal, verdicts: Sequence[Verdict] = ()) -> Reply:
@@ -40,8 +43,12 @@ def placed_reply(live: LiveTrade) -> Mapping[str, Any]:
         "status": "trade placed",
         "id": live.trade_id,
         "details": {
-            "entry_order": _order(_last(entries))
-            | {"average_price": str(trade.average_entry), "filled": str(trade.entered(trade.main))},
+            "entry_order": _order(_last(entries))  # the last of them; quantity and fills of all
+            | {
+                "quantity": str(trade.plan.quantity),
+                "average_price": _readable(trade.average_entry),
+                "filled": str(trade.entered(trade.main)),
+            },
             "sl_order": _order(_last(trade.records(trade.main, Purpose.STOP))),
             "tp1_order": _order(_last(trade.records(trade.main, Purpose.TARGET_1))),
         },
@@ -56,6 +63,11 @@ def unfilled_reply(live: LiveTrade, reason: str) -> Mapping[str, Any]:
     closed = f"the trade was closed again: {reason}"
     refusal = Refusal(reason, closed, "entry", reason=closed) if live.trade.fills else ended_unfilled(reason)
     return refusal_reply(live.trade_id, refusal, live.verdicts)
+
+
+def _readable(price: Decimal) -> str:
+    """An average of several fills, without the digits that nobody traded at."""
+    return f"{price.quantize(_PRICE_STEP):f}" if price != price.quantize(_PRICE_STEP) else f"{price:f}"
 
 
 def _last(records: list[OrderRecord]) -> OrderRecord | None:

@@ -257,7 +257,8 @@ class Trader:
         is_changed = False
         await self._intake.one_at_a_time.acquire()
         try:
-            refusal = refuse("no_key_proposed") if self._keys is None else await self._keys.change(len(self.desk.owners()))
+            open_trades = len(self.desk.trades) or len(self.desk.owners())  # or one that is just being opened
+            refusal = refuse("no_key_proposed") if self._keys is None else await self._keys.change(open_trades)
             is_changed = refusal is None
         finally:
             if not is_changed:

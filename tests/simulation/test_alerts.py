@@ -1,6 +1,7 @@
 """From the inbox to the trade and back: duplicates, opposite sides, damage, crashes, lost buses, the lease and the operator."""
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -463,6 +464,21 @@ def test_an_open_trade_is_managed_on_while_the_journal_cannot_be_written() -> No
         await world.ends_properly(trade_id)
 
     simulate(story)
+
+
+def test_the_sender_is_told_of_an_entry_in_two_orders_as_one() -> None:
+    async def story(world: World) -> None:
+        trade_id = await world.alert(ob_top=85_060, ob_bottom=84_900)
+        await world.clock.sleep(0.2)
+        await world.go(84_979, 0.2)
+        await world.until_said(trade_id, "protected")
+        entry = (await reply_of(world, trade_id))["details"]["entry_order"]
+        assert entry["client_id"].endswith("-i-0")
+        assert entry["quantity"] == entry["filled"] == str(world.position())
+        assert len(entry["average_price"].partition(".")[2]) <= 8
+        await flattened(world, trade_id)
+
+    simulate(story, volume=Decimal("0.02"))
 
 
 def test_the_sender_is_told_what_was_placed() -> None:
