@@ -180,7 +180,7 @@ def price_through_stop(side: Side, quote: Quote, stop: Decimal) -> Verdict:
     own = quote.own(side)
     if (own - stop) * side.sign <= 0:
         return fail("price_through_stop", "price_through_stop", price=own, stop=stop)
-    return ok("price_through_stop")
+    return ok("price_through_stop", f"{own} is on the winning side of {stop}")
 
 
 def _seconds(ms: int) -> str:
