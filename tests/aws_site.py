@@ -109,6 +109,7 @@ def url_event(
     method: str, path: str, body: str = "", source: str = "52.89.214.238", at_ms: int = 1_765_000_000_000, **headers: str
 ) -> dict[str, Any]:
     """What a Function URL hands to its function (payload 2.0)."""
+    path, _, query = path.partition("?")
     http = {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": source, "userAgent": "Go-http-client/1.1"}
     context = {
         "accountId": "anonymous",
@@ -122,7 +123,6 @@ def url_event(
         "time": "06/Dec/2025:05:46:40 +0000",
         "timeEpoch": at_ms,
     }
-    path, _, query = path.partition("?")
     return {
         "version": "2.0",
         "routeKey": "$default",
