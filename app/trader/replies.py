@@ -65,8 +65,10 @@ def unfilled_reply(live: LiveTrade, reason: str) -> Mapping[str, Any]:
     return refusal_reply(live.trade_id, refusal, live.verdicts)
 
 
-def _readable(price: Decimal) -> str:
+def _readable(price: Decimal | None) -> str | None:
     """An average of several fills, without the digits that nobody traded at."""
+    if price is None:
+        return None
     return f"{price.quantize(_PRICE_STEP):f}" if price != price.quantize(_PRICE_STEP) else f"{price:f}"
 
 
