@@ -7,7 +7,7 @@ DEV    := $(VENV)/.installed-dev
 INFRA  := PATH="$(CURDIR)/$(BIN):$$PATH" CDK_DISABLE_CLI_TELEMETRY=true
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: assets synth deploy demo run bench vitals test lint types imports unit clean lock help
+.PHONY: assets synth deploy deploy-test demo run bench vitals test lint types imports unit clean lock help
 
 help:            ## what there is to run
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -30,6 +30,11 @@ demo: $(STAMP)   ## one alert, one whole trade, on a simulated exchange (DEMO="-
 
 run: $(STAMP)    ## the same system, staying up for alerts on http://127.0.0.1:8000
 	@$(BIN)/quantcloud run $(RUN)
+
+deploy-test: $(DEV)  ## the pair of nodes booted for real on this machine and hurt in every way (needs root; Debian)
+	@[ "$$(id -u)" = 0 ] || { echo "make deploy-test boots two machines in containers and needs root: sudo make deploy-test"; exit 1; }
+	@command -v debootstrap systemd-nspawn >/dev/null || apt-get install -q -y --no-install-recommends debootstrap systemd-container
+	QC_TEST_NODES=1 $(BIN)/pytest tests/deployment -x -v $(PYTEST)
 
 test: lint types imports unit  ## everything CI checks
 

@@ -50,3 +50,4 @@ graceful_timeout = 5
 keepalive = 75  # longer than the proxy keeps an idle connection: it never sends into one just closed
 accesslog = None
 forwarded_allow_ips = ""
+control_socket_disable = True

@@ -9,7 +9,7 @@ from app.simulator.server import build_runtime, serving
 from app.simulator.tape_synthetic import SyntheticTape
 
 SEED = 7
-KEY = Credentials("boot-key", "boot-secret-boot-secret")
+KEY = Credentials("paper", "paper")
 
 
 async def main(port: int) -> None:

@@ -1,5 +1,6 @@
 """A site's pair of nodes, booted: user data and release as AWS would run them, the simulator as the exchange."""
 
+import asyncio
 import json
 import os
 import signal
@@ -8,15 +9,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 import httpx
+from integration.system_world import Exchange
 
 from app.local.ports import free_port
 from deployment.exchange import KEY
@@ -28,6 +31,7 @@ HOST, STREAM, ENGINE = "10.77.0.1", "10.77.0.11", "10.77.0.12"
 WEBHOOK_TOKEN, OPERATOR_TOKEN, MARKET_PASSWORD = "w" * 24, "o" * 24, "m" * 40
 BUCKET = "quantcloud-boot-test"
 _READY_WITHIN_S = 60.0
+T = TypeVar("T")
 _BREAKERS = ("day_entries_r", "day_halt_r", "rolling_24h_r", "side_r", "ath_r", "high_r")
 
 
@@ -72,13 +76,16 @@ class Pair:
     def set_parameter(self, name: str, value: str) -> None:
         self.aws("ssm").put_parameter(Name=f"/quantcloud/{SITE}/{name}", Value=value, Type="String", Overwrite=True)
 
-    def publish(self, version: str, replaced: dict[str, str] | None = None) -> str:
-        """The address of a new release, which is the site's current one from now on."""
+    def release(self, version: str, replaced: dict[str, str] | None = None) -> None:
+        """A new release, which is the site's current one from now on."""
         file = make_release(self.folder / f"{version}.zip", version, replaced)
         key = f"releases/{version}.zip"
         self.aws("s3").upload_file(str(file), BUCKET, key)
         self.set_parameter("release", f"s3://{BUCKET}/{key}")
-        return f"s3://{BUCKET}/{key}"
+
+    @staticmethod
+    def source(path: str) -> str:
+        return (REPOSITORY / path).read_text()
 
     # -- what AWS does to a node --
 
@@ -101,10 +108,16 @@ class Pair:
         with ThreadPoolExecutor() as pool:
             list(pool.map(self.first_boot, self.machines, ("stream", "engine")))
 
-    def deploy(self, role: str, uri: str) -> None:
+    def machine(self, role: str) -> Machine:
+        return self.stream if role == "stream" else self.engine
+
+    def deploy(self, role: str) -> None:
         """The association's command. Raises MachineFailed."""
-        machine = self.stream if role == "stream" else self.engine
-        machine.as_unit("/opt/quantcloud/bin/deploy", role, uri)
+        uri = self.aws("ssm").get_parameter(Name=f"/quantcloud/{SITE}/release")["Parameter"]["Value"]
+        self.machine(role).as_unit("/opt/quantcloud/bin/deploy", role, uri)
+
+    def version(self, role: str) -> str:
+        return self.machine(role).run("cat", "/opt/quantcloud/current/VERSION").strip()
 
     # -- what the world does --
 
@@ -117,6 +130,31 @@ class Pair:
     def health(self) -> dict[str, Any]:
         answer: dict[str, Any] = self.http.get(f"https://{ENGINE}/health").json()
         return answer
+
+    def operator(self, command: str) -> httpx.Response:
+        return self.http.post(f"https://{ENGINE}/operator/{command}", headers={"Authorization": f"Bearer {OPERATOR_TOKEN}"})
+
+    # -- the exchange's own word, by a client that is not ours --
+
+    def _asked(self, question: Callable[[Exchange], Awaitable[T]]) -> T:
+        async def ask() -> T:
+            exchange = Exchange(self.exchange_url)
+            try:
+                return await question(exchange)
+            finally:
+                await exchange.close()
+
+        return asyncio.run(ask())
+
+    def positions(self) -> dict[str, Decimal]:
+        return self._asked(lambda exchange: exchange.positions())
+
+    def covered(self, symbol: str) -> bool:
+        async def is_covered(exchange: Exchange) -> bool:
+            held = abs((await exchange.positions()).get(symbol, Decimal(0)))
+            return bool(held) and await exchange.covered_quantity(symbol) == held
+
+        return self._asked(is_covered)
 
     def trade(self, trade_id: str) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {WEBHOOK_TOKEN}"}
