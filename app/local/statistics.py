@@ -29,7 +29,9 @@ _MODES = (*(mode.value for mode in TradingMode), ADVANCED_MODE)
 
 
 def show_statistics(journal: Path, question: Question, as_json: bool, clock: Clock, console: Console | None = None) -> int:
-    """Raises JournalUnavailable."""
+    """Raises JournalUnavailable, and BadSettings where there is none."""
+    if not journal.exists():
+        raise BadSettings(f"no journal {journal}: name the running system's, such as --journal DIRECTORY/journal.sqlite")
     found = asyncio.run(read_statistics(JournalReader(journal), question, clock.wall_ms()))
     console = console or Console(highlight=False, soft_wrap=True)
     if as_json:

@@ -160,8 +160,11 @@ async def test_the_command_gives_all_as_json(journal_path: Path) -> None:
 
 
 async def test_the_command_names_what_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(JournalUnavailable, match="unable to open"):
+    with pytest.raises(BadSettings, match=r"^no journal .*none.sqlite: name the running system's, such as --journal"):
         await printed(tmp_path / "none.sqlite")
+    (tmp_path / "broken.sqlite").write_text("not a journal")
+    with pytest.raises(JournalUnavailable, match="not a database"):
+        await printed(tmp_path / "broken.sqlite")
     for words, question in (
         ("--days", (0.0, None, None, None)),
         ("--side", (None, "UP", None, None)),
