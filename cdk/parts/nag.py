@@ -20,6 +20,15 @@ def acknowledge_wildcards(construct: Construct, reason: str, resources: Iterable
     acknowledge(construct, reason, *(f"IAM5[Resource::{resource}]" for resource in flat if "*" in resource))
 
 
+def acknowledge_zone(construct: Construct) -> None:
+    """CDK advises against naming zones. The pair and its data must share one, and which one must not change by itself."""
+    cdk.Validations.of(construct).acknowledge(
+        cdk.Acknowledgment(
+            id="CloudFormation-Validate::W3010", reason="the pair and its data volume share one zone, chosen in cdk.json"
+        )
+    )
+
+
 def _flat(resolved: object) -> str:
     """As the rule itself writes an ARN that holds references."""
     if isinstance(resolved, str):

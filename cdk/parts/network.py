@@ -6,7 +6,7 @@ from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
 from cdk.config import STREAM_PORT, Site
-from cdk.parts.nag import acknowledge
+from cdk.parts.nag import acknowledge, acknowledge_zone
 
 
 class Network(Construct):
@@ -32,6 +32,7 @@ class Network(Construct):
             "two hosts behind narrow security groups; nginx logs who came, flow logs would cost more than they tell",
             "VPC7",
         )
+        acknowledge_zone(self.vpc)
         self.engine_group = self._engine_group(allowed_cidrs)
         self.stream_group = self._stream_group()
 

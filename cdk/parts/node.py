@@ -13,7 +13,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from cdk.config import BadConfiguration, Config, Site
-from cdk.parts.nag import acknowledge, acknowledge_wildcards
+from cdk.parts.nag import acknowledge, acknowledge_wildcards, acknowledge_zone
 from cdk.parts.network import Network
 
 USER_DATA = Path(__file__).resolve().parents[2] / "ec2_bootstrap" / "user_data.sh.tmpl"
@@ -57,6 +57,7 @@ class Node(Construct):
             "IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/AmazonSSMManagedInstanceCore]",
         )
         self.instance = self._instance(network, address, data_volume_id, placement_group)
+        acknowledge_zone(self.instance)
         self._allow_signal()
         if not config.protected:
             acknowledge(self.instance, "protection is off on purpose: the nodes are about to be replaced or left", "EC29")

@@ -6,7 +6,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from cdk.config import Site
-from cdk.parts.nag import acknowledge
+from cdk.parts.nag import acknowledge, acknowledge_zone
 
 DATA_GIB = 100
 _KEPT_DAYS = {"logs/": 90, "snapshots/": 30, "backups/": 35, "releases/": 90}
@@ -50,4 +50,5 @@ class Storage(Construct):
             encrypted=True,
             removal_policy=cdk.RemovalPolicy.RETAIN,
         )
+        acknowledge_zone(self.data_volume)
         cdk.Tags.of(self.data_volume).add("Name", site.names.stack("data"))

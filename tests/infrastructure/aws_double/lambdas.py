@@ -32,13 +32,13 @@ def run_as_processes() -> None:
     LambdaFunction._invoke_lambda = _invoke
 
 
-def _invoke(function: Any, event: str | None = None) -> tuple[str, bool, str]:
+def _invoke(function: Any, event: Any = None) -> tuple[str, bool, str]:
     with tempfile.TemporaryDirectory() as folder:
         zipfile.ZipFile(io.BytesIO(_code(function))).extractall(folder)
         arguments = [function.handler, function.function_name, function.function_arn]
         done = subprocess.run(
             [sys.executable, "-c", _CALL, *arguments],
-            input=event or "{}",
+            input=event if isinstance(event, str) else json.dumps(event or {}),
             env=_environment(function, folder),
             cwd=folder,
             capture_output=True,
@@ -48,6 +48,7 @@ def _invoke(function: Any, event: str | None = None) -> tuple[str, bool, str]:
         )
     logs, found, result = done.stderr.rpartition("\nRESULT:")
     output = done.stdout + (logs if found else done.stderr)
+    function.logs_backend.ensure_log_group(function.logs_group_name)
     function.save_logs(output)
     if not found:
         error = done.stderr.strip().splitlines()[-1:] or ["no error was said"]

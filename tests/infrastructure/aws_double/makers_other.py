@@ -238,6 +238,12 @@ def _table(context: Context, properties: Properties) -> Made:
     return Made(name, {"Arn": arn})
 
 
+def _update_table(context: Context, made: Made, old: Properties, new: Properties) -> Made:
+    protected = bool(new.get("DeletionProtectionEnabled", False))
+    context.client("dynamodb").update_table(TableName=made.id, DeletionProtectionEnabled=protected)
+    return made
+
+
 def _budget(context: Context, properties: Properties) -> Made:
     name = f"{context.stack}-{context.logical_id}"
     budget = properties["Budget"] | {"BudgetName": name}
@@ -317,7 +323,9 @@ MAKERS = {
     "AWS::Lambda::Url": Maker(_url),
     "AWS::Lambda::EventInvokeConfig": Maker(_invoke_config),
     "AWS::Events::Rule": Maker(_rule, _delete_rule),
-    "AWS::DynamoDB::Table": Maker(_table, _calling("dynamodb", "delete_table", lambda made, _: {"TableName": made.id})),
+    "AWS::DynamoDB::Table": Maker(
+        _table, _calling("dynamodb", "delete_table", lambda made, _: {"TableName": made.id}), _update_table
+    ),
     "AWS::Budgets::Budget": Maker(
         _budget, _calling("budgets", "delete_budget", lambda made, _: {"AccountId": ACCOUNT, "BudgetName": made.id})
     ),

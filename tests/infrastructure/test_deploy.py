@@ -1,0 +1,287 @@
+"""The pinned command line deploys every stack of both regions to a double of AWS, changes it, and takes it away again.
+
+Not proven here, for want of an engine: rights, alarms' evaluation, schedules, machines that boot, quotas, real replacement.
+The tests stand in the order of a system's life and need each other.
+"""
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from toolchain import ACCOUNT, REGIONS, double, run, synth
+
+pytestmark = pytest.mark.timeout(300)
+SITES = {"tokyo": "ap-northeast-1", "frankfurt": "eu-central-1"}
+STACKS = 8
+
+
+@dataclass(frozen=True)
+class Aws:
+    environment: Mapping[str, str]
+    folder: Path
+
+    def client(self, service: str, site: str = "tokyo") -> Any:
+        environment = self.environment
+        return boto3.client(
+            service,
+            region_name=SITES[site],
+            endpoint_url=environment["AWS_ENDPOINT_URL"],
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+        )
+
+    def cdk(self, command: str, app: Path, *arguments: str) -> str:
+        return run("cdk", command, "--app", str(app), *arguments, cwd=self.folder, **self.environment)
+
+    def instance(self, site: str, node: str) -> dict[str, Any]:
+        filters = [
+            {"Name": "tag:Name", "Values": [f"quantcloud-{site}-{node}"]},
+            {"Name": "instance-state-name", "Values": ["running"]},
+        ]
+        (reservation,) = self.client("ec2", site).describe_instances(Filters=filters)["Reservations"]
+        return dict(reservation["Instances"][0])
+
+    def releases(self, site: str) -> dict[str, str]:
+        """The command of each release association."""
+        ssm = self.client("ssm", site)
+        found = {}
+        for one in ssm.list_associations()["Associations"]:
+            whole = ssm.describe_association(AssociationId=one["AssociationId"])["AssociationDescription"]
+            (found[whole["AssociationName"]],) = whole["Parameters"]["commands"]
+        return found
+
+
+@pytest.fixture(scope="module")
+def variants(assembly: Path, shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Two more assemblies: a line of code changed, and then the protection taken off."""
+    folder = tmp_path_factory.mktemp("variants")
+    changed = folder / "assets"
+    shutil.copytree(shared_folder / "assets", changed)
+    (changed / "release" / "app" / "__init__.py").write_text('"""Another release."""\n')
+    quick = {"CDK_VALIDATION": "false"}
+    with ThreadPoolExecutor() as pool:
+        code = pool.submit(synth, changed, folder / "code", **quick)
+        open_ = pool.submit(synth, changed, folder / "open", settings={"protected": False}, **quick)
+        return {"code": code.result(), "open": open_.result()}
+
+
+@pytest.fixture(scope="module")
+def aws(assembly: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    folder = tmp_path_factory.mktemp("aws")
+    with double(folder / "double.log") as environment:
+        aws = Aws(environment, folder)
+        run("cdk", "bootstrap", *(f"aws://{ACCOUNT}/{region}" for region in REGIONS), cwd=folder, **environment)
+        aws.cdk("deploy", assembly, "--all", "--require-approval", "never")
+        yield aws
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_the_pair_is_what_was_asked_for(aws: Aws, site: str) -> None:
+    stream, engine = aws.instance(site, "stream"), aws.instance(site, "engine")
+    assert (stream["InstanceType"], engine["InstanceType"]) == ("c7g.large", "c7g.xlarge")
+    assert stream["SubnetId"] == engine["SubnetId"]
+    assert stream["Placement"]["AvailabilityZone"] == engine["Placement"]["AvailabilityZone"] == SITES[site] + "a"
+    for node in (stream, engine):
+        assert node["MetadataOptions"]["HttpTokens"] == "required"
+        assert node["Monitoring"]["State"] == "enabled"
+        assert "KeyName" not in node or not node["KeyName"]
+    assert engine["PublicIpAddress"] in {one["PublicIp"] for one in aws.client("ec2", site).describe_addresses()["Addresses"]}
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_only_tradingview_reaches_the_engine_and_only_the_engine_reaches_redis(aws: Aws, site: str) -> None:
+    ec2 = aws.client("ec2", site)
+
+    def rules(node: str) -> list[dict[str, Any]]:
+        (group,) = aws.instance(site, node)["SecurityGroups"]
+        return list(ec2.describe_security_groups(GroupIds=[group["GroupId"]])["SecurityGroups"][0]["IpPermissions"])
+
+    web = {(rule["FromPort"], address["CidrIp"]) for rule in rules("engine") for address in rule["IpRanges"]}
+    tradingview = ("52.89.214.238/32", "34.212.75.30/32", "54.218.53.128/32", "52.32.178.7/32")
+    assert web == {(port, address) for port in (80, 443) for address in tradingview}
+    (redis,) = rules("stream")
+    (engine_group,) = aws.instance(site, "engine")["SecurityGroups"]
+    assert (redis["FromPort"], redis["ToPort"], redis["IpRanges"]) == (6379, 6379, [])
+    assert [pair["GroupId"] for pair in redis["UserIdGroupPairs"]] == [engine_group["GroupId"]]
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_the_data_volume_is_encrypted_and_on_the_engine(aws: Aws, site: str) -> None:
+    filters = [{"Name": "tag:Name", "Values": [f"quantcloud-{site}-data"]}]
+    (volume,) = aws.client("ec2", site).describe_volumes(Filters=filters)["Volumes"]
+    assert (volume["Size"], volume["VolumeType"], volume["Encrypted"]) == (100, "gp3", True)
+    assert [one["InstanceId"] for one in volume["Attachments"]] == [aws.instance(site, "engine")["InstanceId"]]
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_the_release_is_where_the_associations_and_the_parameter_say(aws: Aws, site: str) -> None:
+    release = aws.client("ssm", site).get_parameter(Name=f"/quantcloud/{site}/release")["Parameter"]["Value"]
+    bucket, key = release.removeprefix("s3://").split("/", 1)
+    assert aws.client("s3", site).head_object(Bucket=bucket, Key=key)["ContentLength"] > 10_000
+    commands = aws.releases(site)
+    for node in ("stream", "engine"):
+        assert commands[f"quantcloud-{site}-{node}-release"].startswith(f"/opt/quantcloud/bin/deploy {node} {release} ")
+
+
+def test_topics_queues_secrets_budget_table_dashboards(aws: Aws) -> None:
+    for site in SITES:
+        topics = {one["TopicArn"].rpartition(":")[2] for one in aws.client("sns", site).list_topics()["Topics"]}
+        assert {f"quantcloud-{site}-{severity}" for severity in ("critical", "warning", "info")} <= topics
+        names = {url.rpartition("/")[2] for url in aws.client("sqs", site).list_queues()["QueueUrls"]}
+        assert {f"quantcloud-{site}-{kind}{end}.fifo" for kind in ("commands", "alerts") for end in ("", "-dlq")} <= names
+        secrets = {one["Name"] for one in aws.client("secretsmanager", site).list_secrets()["SecretList"]}
+        assert {"quantcloud/telegram", f"quantcloud/{site}/exchange", f"quantcloud/{site}/webhook-token"} <= secrets
+        assert aws.client("ssm", site).get_parameter(Name=f"/quantcloud/{site}/exchange/mode")["Parameter"]["Value"] == "demo"
+        pages = aws.client("cloudwatch", site).list_dashboards()["DashboardEntries"]
+        assert [page["DashboardName"] for page in pages] == [f"quantcloud-{site}"]
+    (budget,) = aws.client("budgets").describe_budgets(AccountId=ACCOUNT)["Budgets"]
+    assert budget["BudgetLimit"] == {"Amount": "150", "Unit": "USD"}
+    assert aws.client("dynamodb", "frankfurt").list_tables()["TableNames"] == ["quantcloud-lease"]
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_every_alarm_tells_a_topic_that_is_there(aws: Aws, site: str) -> None:
+    topics = {one["TopicArn"] for one in aws.client("sns", site).list_topics()["Topics"]}
+    alarms = aws.client("cloudwatch", site).describe_alarms(MaxRecords=100)["MetricAlarms"]
+    assert len(alarms) > 25
+    for alarm in alarms:
+        assert topics & set(alarm["AlarmActions"]), alarm["AlarmName"]
+        assert topics & set(alarm["OKActions"]), alarm["AlarmName"]
+
+
+@contextmanager
+def telegram() -> Iterator[tuple[str, list[str]]]:
+    """Its address, and what is sent to it."""
+    heard: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(self.path + self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"ok": true, "result": {}}')
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", heard
+        server.shutdown()
+        thread.join()
+
+
+def test_what_is_published_reaches_the_operators_telegram(aws: Aws) -> None:
+    secret = json.dumps({"token": "12:abc", "chat_id": "7"})
+    aws.client("secretsmanager").put_secret_value(SecretId="quantcloud/telegram", SecretString=secret)
+    name, functions = "quantcloud-tokyo-telegram-notifier", aws.client("lambda")
+    with telegram() as (url, heard):
+        variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables | {"TELEGRAM_URL": url}})
+        topic = f"arn:aws:sns:ap-northeast-1:{ACCOUNT}:quantcloud-tokyo-critical"
+        aws.client("sns").publish(TopicArn=topic, Subject="a test", Message="the heartbeat of nobody")
+    (message,) = heard
+    assert message.startswith("/bot12:abc/sendMessage")
+    assert "the heartbeat of nobody" in message
+
+
+def test_an_alert_at_the_fallback_webhook_lies_in_the_queue(aws: Aws) -> None:
+    token = aws.client("secretsmanager").get_secret_value(SecretId="quantcloud/tokyo/webhook-token")["SecretString"]
+    event = {
+        "rawPath": f"/webhook/{token}",
+        "headers": {"content-type": "application/json"},
+        "body": '{"symbol": "BTCUSDT.P", "side": "buy"}',
+        "isBase64Encoded": False,
+        "requestContext": {
+            "requestId": "r-1",
+            "timeEpoch": 1_790_000_000_000,
+            "http": {"method": "POST", "sourceIp": "52.89.214.238", "path": f"/webhook/{token}"},
+        },
+    }
+    answer = invoke(aws, "webhook-fallback", event)
+    assert answer["statusCode"] == 200, answer
+    queues = aws.client("sqs")
+    url = queues.get_queue_url(QueueName="quantcloud-tokyo-alerts.fifo")["QueueUrl"]
+    (message,) = queues.receive_message(QueueUrl=url)["Messages"]
+    assert token not in message["Body"]
+    event["requestContext"]["http"]["sourceIp"] = "203.0.113.9"
+    assert invoke(aws, "webhook-fallback", event)["statusCode"] == 403
+
+
+def test_the_control_api_wants_the_operators_token(aws: Aws) -> None:
+    event = {
+        "version": "2.0",
+        "rawPath": "/status",
+        "rawQueryString": "",
+        "headers": {"host": "control"},
+        "isBase64Encoded": False,
+        "requestContext": {"http": {"method": "GET", "path": "/status", "sourceIp": "203.0.113.9", "protocol": "HTTP/1.1"}},
+    }
+    assert invoke(aws, "control-api", event)["statusCode"] in (401, 403)
+
+
+def invoke(aws: Aws, name: str, event: Mapping[str, Any]) -> dict[str, Any]:
+    answer = aws.client("lambda").invoke(FunctionName=f"quantcloud-tokyo-{name}", Payload=json.dumps(event))
+    payload = answer["Payload"].read().decode()
+    assert "FunctionError" not in answer, payload
+    return dict(json.loads(payload))
+
+
+def test_a_second_deploy_changes_nothing(aws: Aws, assembly: Path) -> None:
+    said = aws.cdk("deploy", assembly, "--all", "--require-approval", "never")
+    assert said.count("(no changes)") == STACKS, said
+
+
+def test_new_code_changes_one_resource_per_node_and_no_machine(aws: Aws, variants: Mapping[str, Path]) -> None:
+    before = {site: [aws.instance(site, node)["InstanceId"] for node in ("stream", "engine")] for site in SITES}
+    said = aws.cdk("diff", variants["code"], "--all")
+    changed = [line.split()[1:3] for line in said.splitlines() if line.startswith(("[~]", "[+]", "[-]"))]
+    assert sorted(changed) == sorted(
+        [
+            ["AWS::SSM::Association", "Stream/Release"],
+            ["AWS::SSM::Association", "Engine/Release"],
+            ["AWS::SSM::Parameter", "CurrentRelease"],  # by name, what a stopped node will ask for
+        ]
+        * len(SITES)
+    ), said
+    commands = {site: aws.releases(site) for site in SITES}
+    aws.cdk("deploy", variants["code"], "--all", "--require-approval", "never")
+    for site in SITES:
+        assert [aws.instance(site, node)["InstanceId"] for node in ("stream", "engine")] == before[site]
+        assert all(aws.releases(site)[name] != command for name, command in commands[site].items())
+
+
+def test_nothing_is_deleted_while_it_is_protected(aws: Aws) -> None:
+    cloudformation = aws.client("cloudformation")
+    with pytest.raises(cloudformation.exceptions.ClientError, match="TerminationProtection"):
+        cloudformation.delete_stack(StackName="quantcloud-tokyo-nodes")
+
+
+def test_leaving_keeps_only_what_is_kept_on_purpose(aws: Aws, variants: Mapping[str, Path]) -> None:
+    aws.cdk("deploy", variants["open"], "--all", "--require-approval", "never")
+    aws.cdk("destroy", variants["open"], "--all", "--force")
+    for site in SITES:
+        names = {stack["StackName"] for stack in aws.client("cloudformation", site).describe_stacks()["Stacks"]}
+        assert names == {"CDKToolkit"}
+        ec2 = aws.client("ec2", site)
+        states = {one["State"]["Name"] for group in ec2.describe_instances()["Reservations"] for one in group["Instances"]}
+        assert states <= {"terminated"}
+        assert ec2.describe_addresses()["Addresses"] == []
+        volumes = {tag["Value"] for volume in ec2.describe_volumes()["Volumes"] for tag in volume["Tags"] if tag["Key"] == "Name"}
+        assert volumes == {f"quantcloud-{site}-data"}
+        assert aws.client("lambda", site).list_functions()["Functions"] == []
+        assert aws.client("cloudwatch", site).describe_alarms()["MetricAlarms"] == []
+        assert aws.client("secretsmanager", site).list_secrets()["SecretList"] == []
+        assert aws.client("sqs", site).list_queues().get("QueueUrls", []) == []
+    buckets = {one["Name"] for one in aws.client("s3").list_buckets()["Buckets"]}
+    assert sorted(name.split("-")[1] for name in buckets if name.startswith("quantcloud-")) == ["frankfurt", "tokyo"]
+    assert aws.client("dynamodb", "frankfurt").list_tables()["TableNames"] == ["quantcloud-lease"]

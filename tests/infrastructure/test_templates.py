@@ -1,0 +1,164 @@
+"""What the templates say that neither cdk-nag nor the Guard rules look at. Both of those passed when the templates were made."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import resources
+from toolchain import ACCOUNT, ROOT, attempt, synth
+
+Templates = Mapping[str, dict[str, Any]]
+SITES = ("tokyo", "frankfurt")
+
+
+def test_eight_stacks_for_two_sites(templates: Templates) -> None:
+    parts = [f"quantcloud-{site}-{part}" for site in SITES for part in ("foundation", "nodes", "operations")]
+    assert sorted(templates) == sorted([*parts, "quantcloud-account", "quantcloud-lease"])
+
+
+def test_no_template_holds_a_custom_resource_or_was_looked_up(templates: Templates, assembly: Path) -> None:
+    types = {resource["Type"] for template in templates.values() for resource in template["Resources"].values()}
+    assert not [one for one in types if one.startswith("Custom::") or "CustomResource" in one]
+    assert "missing" not in json.loads((assembly / "manifest.json").read_text())
+
+
+def test_the_validation_found_nothing(assembly: Path) -> None:
+    report = json.loads((assembly / "validation-report.json").read_text())
+    assert "error" not in json.dumps(report).lower().replace("errors", "") or report.get("conclusion") == "success"
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_user_data_holds_nothing_that_changes(templates: Templates, site: str) -> None:
+    for node in resources(templates[f"quantcloud-{site}-nodes"], "AWS::EC2::Instance"):
+        text = json.dumps(node["Properties"]["UserData"])
+        assert not re.search(r"[0-9a-f]{64}", text)
+        assert "cdk-hnb659fds" not in text
+        assert not re.search(r"@[A-Z_]+@", text)
+        assert node["CreationPolicy"] == {"ResourceSignal": {"Count": 1, "Timeout": "PT15M"}}
+
+
+def test_the_active_site_waits_for_its_releases_and_the_sleeping_one_does_not(templates: Templates) -> None:
+    def waits(site: str) -> set[bool]:
+        found = resources(templates[f"quantcloud-{site}-nodes"], "AWS::SSM::Association")
+        return {"WaitForSuccessTimeoutSeconds" in association["Properties"] for association in found}
+
+    assert (waits("tokyo"), waits("frankfurt")) == ({True}, {False})
+
+
+def test_what_is_kept_when_all_else_goes(templates: Templates) -> None:
+    kept = {
+        resource["Type"]
+        for template in templates.values()
+        for resource in template["Resources"].values()
+        if resource.get("DeletionPolicy", "Delete") != "Delete"
+    }
+    assert kept == {"AWS::S3::Bucket", "AWS::EC2::Volume", "AWS::DynamoDB::Table"}
+
+
+def test_the_image_is_pinned(templates: Templates) -> None:
+    defaults = {
+        parameter["Default"]
+        for name in ("quantcloud-tokyo-nodes", "quantcloud-frankfurt-nodes")
+        for parameter in templates[name]["Parameters"].values()
+        if "canonical" in str(parameter.get("Default"))
+    }
+    assert len(defaults) == 1
+    assert re.fullmatch(r"/aws/service/canonical/ubuntu/server/24\.04/stable/20\d{6}/arm64/hvm/ebs-gp3/ami-id", defaults.pop())
+
+
+def test_the_budget_warns_at_each_threshold(templates: Templates) -> None:
+    (budget,) = resources(templates["quantcloud-account"], "AWS::Budgets::Budget")
+    properties = budget["Properties"]
+    assert properties["Budget"]["BudgetLimit"] == {"Amount": 150, "Unit": "USD"}
+    told = [one["Notification"] for one in properties["NotificationsWithSubscribers"]]
+    assert [(one["NotificationType"], one["Threshold"]) for one in told] == [
+        ("ACTUAL", 50),
+        ("ACTUAL", 80),
+        ("ACTUAL", 100),
+        ("FORECASTED", 100),
+    ]
+
+
+def test_each_function_may_do_what_it_needs_by_name(templates: Templates) -> None:
+    """No two share a role, and none may everything anywhere."""
+    template = templates["quantcloud-tokyo-operations"]
+    functions = list(resources(template, "AWS::Lambda::Function"))
+    assert len({json.dumps(one["Properties"]["Role"]) for one in functions}) == len(functions) == 5
+    for policy in resources(template, "AWS::IAM::Policy"):
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
+            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+            assert not [action for action in actions if action == "*" or action.endswith(":*")]
+            assert statement["Resource"] != "*"
+
+
+@pytest.fixture(scope="module")
+def with_a_domain(shared_folder: Path, assembly: Path, tmp_path_factory: pytest.TempPathFactory) -> Templates:
+    """Another configuration: a domain, a warm standby, one operator's address, one placement group."""
+    sites = json.loads((ROOT / "cdk.json").read_text())["context"]["quantcloud"]["sites"]
+    sites["frankfurt"]["standby_mode"] = "warm"
+    settings = {
+        "sites": sites,
+        "domain": {"name": "hook.example.com", "zone_id": "Z0123456789ABC"},
+        "operator_cidrs": ["203.0.113.7/32"],
+        "operator_email": "operator@example.com",
+        "placement_group": True,
+    }
+    out = synth(shared_folder / "assets", tmp_path_factory.mktemp("domain") / "out", settings=settings)
+    return {path.name.removesuffix(".template.json"): json.loads(path.read_text()) for path in out.glob("*.template.json")}
+
+
+def test_a_domain_leads_to_the_site_with_a_heartbeat(with_a_domain: Templates) -> None:
+    template = with_a_domain["quantcloud-account"]
+    records = {one["Properties"]["SetIdentifier"]: one["Properties"] for one in resources(template, "AWS::Route53::RecordSet")}
+    assert {name: record["Failover"] for name, record in records.items()} == {"tokyo": "PRIMARY", "frankfurt": "SECONDARY"}
+    (check,) = resources(template, "AWS::Route53::HealthCheck")
+    assert check["Properties"]["HealthCheckConfig"]["AlarmIdentifier"] == {
+        "Name": "quantcloud-tokyo-trader-heartbeat",
+        "Region": "ap-northeast-1",
+    }
+
+
+def test_the_operators_address_is_let_in_beside_tradingviews(with_a_domain: Templates) -> None:
+    template = with_a_domain["quantcloud-tokyo-foundation"]
+    rules = [
+        rule
+        for group in resources(template, "AWS::EC2::SecurityGroup")
+        for rule in group["Properties"].get("SecurityGroupIngress", [])
+        if rule["CidrIp"] == "203.0.113.7/32"
+    ]
+    assert sorted(rule["FromPort"] for rule in rules) == [80, 443]
+
+
+def test_a_warm_standby_is_released_to_and_missed(with_a_domain: Templates) -> None:
+    associations = resources(with_a_domain["quantcloud-frankfurt-nodes"], "AWS::SSM::Association")
+    assert all("WaitForSuccessTimeoutSeconds" in one["Properties"] for one in associations)
+    silence = {
+        one["Properties"]["AlarmName"]: one["Properties"]["TreatMissingData"]
+        for one in resources(with_a_domain["quantcloud-frankfurt-operations"], "AWS::CloudWatch::Alarm")
+    }
+    assert silence["quantcloud-frankfurt-trader-heartbeat"] == "breaching"
+    assert len(list(resources(with_a_domain["quantcloud-frankfurt-nodes"], "AWS::EC2::PlacementGroup"))) == 1
+
+
+_OPEN_TO_ALL = """
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2, aws_sqs as sqs
+from cdk.app import check
+app = cdk.App()
+check(app)
+stack = cdk.Stack(app, "Bad", env=cdk.Environment(account="%s", region="eu-central-1"))
+ec2.CfnSecurityGroup(stack, "Open", group_description="all", vpc_id="vpc-0123456789abcdef0", security_group_ingress=[
+    ec2.CfnSecurityGroup.IngressProperty(ip_protocol="tcp", from_port=6379, to_port=6379, cidr_ip="0.0.0.0/0")])
+sqs.CfnQueue(stack, "NoDeadLetters", queue_name="quantcloud-x")
+app.synth()
+"""
+
+
+def test_a_template_that_breaks_a_promise_is_not_synthesized() -> None:
+    done = attempt("python", "-c", _OPEN_TO_ALL % ACCOUNT)
+    assert done.returncode != 0
+    assert "only 80 and 443 are reachable by address" in done.stdout
+    assert "RedrivePolicy" in done.stdout

@@ -1,0 +1,101 @@
+"""The pinned tools of this environment, as the Makefile calls them: CDK's command line, Node.js, the assets, the double."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ACCOUNT = "123456789012"
+REGIONS = ("ap-northeast-1", "eu-central-1")
+_OFFLINE = {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "HOME": os.environ.get("HOME", "/"),
+    "LANG": "C.UTF-8",
+    "CI": "true",
+    "CDK_DISABLE_CLI_TELEMETRY": "true",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+
+
+def run(*command: str, cwd: Path = ROOT, **environment: str) -> str:
+    """Its output, both streams together. Fails the test with that output when the command fails."""
+    done = attempt(*command, cwd=cwd, **environment)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}"
+    return done.stdout
+
+
+def attempt(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=_OFFLINE | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+
+
+def make_assets(folder: Path) -> None:
+    """Sources only: what they import comes from this environment when a Lambda runs in the double."""
+    run("python", "-m", "cdk.make_assets", "--out", str(folder), "--without-wheels")
+
+
+def synth(assets: Path, out: Path, *, settings: Mapping[str, object] | None = None, **environment: str) -> Path:
+    """``settings`` go over those of cdk.json."""
+    folder = out.parent / f"{out.name}.settings"
+    folder.mkdir()
+    whole = json.loads((ROOT / "cdk.json").read_text())
+    whole["context"]["quantcloud"] |= settings or {}
+    (folder / "cdk.json").write_text(json.dumps(whole))
+    context = ("-c", f"account={ACCOUNT}", "-c", f"assets={assets}")
+    run("cdk", "synth", "--quiet", *context, "-o", str(out), cwd=folder, PYTHONPATH=str(ROOT), **environment)
+    return out
+
+
+@contextmanager
+def double(log: Path) -> Iterator[Mapping[str, str]]:
+    """A running AWS double; gives the environment that leads to it."""
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "aws_double.server"],
+            cwd=ROOT,
+            env=_OFFLINE | {"PYTHONPATH": str(Path(__file__).parent), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            said = process.stdout.readline().split()
+            assert said[:1] == ["ready"], log.read_text()
+            from aws_double.server import environment
+
+            yield environment(int(said[1]))
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+@contextmanager
+def only_one(lock: Path) -> Iterator[None]:
+    """Between the workers of one run of tests."""
+    while True:
+        try:
+            handle = os.open(lock, os.O_CREAT | os.O_EXCL)
+            break
+        except FileExistsError:
+            time.sleep(0.2)
+    try:
+        yield
+    finally:
+        os.close(handle)
+        lock.unlink()
