@@ -50,6 +50,7 @@ class RiskDesk:
         spawn: Spawn,
     ) -> None:
         self._rules = config.rules
+        self._exchange_name = config.exchange_name
         self._base_risk = config.rules.sizing.risk if config.live else config.rules.sizing.risk_dry_run
         self._journal = journal
         self._desk = desk
@@ -63,6 +64,7 @@ class RiskDesk:
         self._saved: RiskBook | None = None
         self._saved_transfers: Mapping[str, Any] = {}
         self.book = RiskBook()
+        self._begun_ms = 0  # what closed before it was on another exchange
         self._ticked_ms = 0
         self.transfers: Mapping[str, Any] = {}  # how far transfers were read; lasts with the book that counts them
         self.calendar = EventCalendar(config.rules.risk.events, clock, exchange_clock)
@@ -73,9 +75,11 @@ class RiskDesk:
     async def start(self) -> None:
         """The book as it was left, and what closed since; live trades are known by now. Raises JournalUnavailable."""
         stored = await self._journal.read_state(STATE)
-        if stored is not None:
-            self.book, self.transfers = _book_of(stored), stored["transfers"]
-        since_ms = max(0, self.book.days.seen_ms - CATCH_UP_MS)
+        if stored is not None and stored.get("exchange", self._exchange_name) != self._exchange_name:
+            self._begin_anew(str(stored["exchange"]), _book_of(stored))
+        elif stored is not None:
+            self.book, self.transfers, self._begun_ms = _book_of(stored), stored["transfers"], stored.get("begun_ms", 0)
+        since_ms = max(self._begun_ms, self.book.days.seen_ms - CATCH_UP_MS)
         for closed in await self._journal.closings_since(since_ms):
             self.closed(closed)
         self.tick()
@@ -83,6 +87,15 @@ class RiskDesk:
             self._desk.tell_all(ExitRequested("breaker"))
         await self._save()
         self._read_calendar()
+
+    def _begin_anew(self, former: str, book: RiskBook) -> None:
+        """Play money's record earns no leverage with real money, and its losses stop nothing there."""
+        self._begun_ms = self._exchange_clock.now_ms()
+        log.warning("risk_book_begun_anew", exchange=self._exchange_name, former=former)
+        data = {"exchange": self._exchange_name, "former": former}
+        self._journal.append(Note("", "risk_book_begun_anew", self._begun_ms, self._clock.wall_ms(), data))
+        for trip in book.trips:
+            self._happened(RiskEvent(trip.breaker, Change.RESUMED, f"it tripped on another exchange ({former})", self._begun_ms))
 
     def _read_calendar(self) -> None:
         """Raises BadCalendarFile, unless open trades wait to be managed: then nothing new is opened instead."""
@@ -111,7 +124,8 @@ class RiskDesk:
         self._saved_at = self._clock.monotonic()
         if _lasting(book) == self._saved and transfers == self._saved_transfers:
             return
-        await self._journal.write_state(STATE, {"book": book.to_json(), "transfers": dict(transfers)})
+        lasting = {"exchange": self._exchange_name, "begun_ms": self._begun_ms, "transfers": dict(transfers)}
+        await self._journal.write_state(STATE, {"book": book.to_json(), **lasting})
         self._saved, self._saved_transfers = _lasting(book), transfers
 
     # --- facts ----------------------------------------------------------------------------------------------------------

@@ -130,6 +130,29 @@ def test_a_trade_closed_while_its_result_was_not_yet_counted_counts_once() -> No
     simulate(story, correlation=UNHEDGED)
 
 
+def test_what_was_traded_on_another_exchange_earns_and_forbids_nothing() -> None:
+    async def story(world: World) -> None:
+        await loses(world)
+        await world.until(lambda: "day_halt" in said(world, "breaker_tripped"))
+        await world.kill_trader()
+        world.exchange_name = "demo"
+        for _ in range(2):
+            await world.start_trader()
+            assert tracker(world)["ramp"]["trades"] == 0
+            assert tracker(world)["day_r"]["total"] == "0.000"
+            assert tracker(world)["drawdown"]["all_time_high"] == "0.000000"
+            await world.kill_trader()
+        await world.start_trader()
+        assert [note.data["former"] for note in world.notes("", "risk_book_begun_anew")] == ["paper"]
+        trade_id = await enters(world)
+        await world.operator("flatten")
+        await world.ends_properly(trade_id)
+        await world.restart_trader(1.0)
+        assert tracker(world)["ramp"]["trades"] == 1
+
+    simulate(story, correlation=UNHEDGED, rules=with_rules(**breakers(day_entries_r=1, day_halt_r=1)))
+
+
 def test_a_book_that_cannot_be_read_keeps_the_trader_from_trading() -> None:
     async def story(world: World) -> None:
         await world.clock.sleep(12)

@@ -260,6 +260,7 @@ class World:
     foreign: dict[str, Decimal] = field(default_factory=dict)  # positions that are none of the trade's business
     live: bool = False
     key: str = "k"
+    exchange_name: str = "paper"
     advanced: AdvancedRules = field(default_factory=AdvancedRules)
     faults: Faults = field(default_factory=Faults)
     placed: list[Order] = field(default_factory=list)
@@ -284,7 +285,7 @@ class World:
     async def start_trader(self) -> None:
         """Returns once it is ready for alerts: its live trades are taken up by then."""
         self.stop = asyncio.Event()
-        config = TraderConfig(self.rules, live=self.live, key_fingerprint=self.key, advanced=self.advanced)
+        config = TraderConfig(self.rules, self.live, self.key, self.exchange_name, advanced=self.advanced)
         lease = InMemoryLease(self.server, "trader", "site-1", ttl_s=5.0)
         self.exchange = SimulatedExchange(self.venue, self.clock, self.faults, self.placed, self.watch)
         self.journal = HeardJournal(self.store, self._wake, self.watch)
