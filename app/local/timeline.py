@@ -75,6 +75,7 @@ _WRITERS: dict[str, _Writer] = {
     "break_even": lambda d: ("stop", f"to break-even: {d['previous']} → {d['stop']}"),
     "trailed": lambda d: ("stop", f"trailed by SuperTrend AI: {d['previous']} → {d['stop']}"),
     "hedge_stopped": lambda d: ("hedge", f"{d['symbol']} stopped out; not reopened"),
+    "buying_stopped": lambda d: ("entry", f"nothing more is bought or hedged: {', '.join(d['symbols'])}"),
     "hedge_too_small": lambda d: ("hedge", f"{d['symbol']}: too small to place"),
     "hedge_exit": lambda d: ("hedge", f"{d['symbol']} closed: {d['reason']}"),
     "stop_escalated": lambda d: ("alarm", f"{d['symbol']}: no answer to the stop, a second one is sent"),

@@ -12,6 +12,7 @@ from app.bus.port import AlertEnvelope, InboxItem
 from app.domain.instrument import Side
 from app.domain.plan import Plan, trade_id_for
 from app.domain.signal import alert_key, parse_alert
+from app.domain.trade.messages import StopBuying
 from app.storage.port import AlertRecord
 
 LONG, SHORT = {"side": "BUY", **BLOCKS[Side.BUY]}, {"side": "SELL", **BLOCKS[Side.SELL]}
@@ -462,6 +463,25 @@ def test_an_open_trade_is_managed_on_while_the_journal_cannot_be_written() -> No
         assert trade_id not in world.store.closings
         world.store.writable = True
         await world.ends_properly(trade_id)
+
+    simulate(story)
+
+
+def test_a_trade_that_stays_without_its_hedges_says_so() -> None:
+    async def story(world: World) -> None:
+        trade_id = await world.alert(**LONG)
+        await world.until_said(trade_id, "order_acknowledged", purpose="m", leg=1)
+        assert world.trader is not None
+        world.trader.desk.tell_all(StopBuying())
+        await world.clock.sleep(2.0)
+        [stopped] = list(world.notes(trade_id, "buying_stopped"))
+        assert set(stopped.data["symbols"]) == {"ETHUSDT", "SOLUSDT"}
+        assert world.position() > 0
+        assert world.covered()
+        world.trader.desk.tell_all(StopBuying())
+        await world.clock.sleep(1.0)
+        assert len(list(world.notes(trade_id, "buying_stopped"))) == 1
+        await flattened(world, trade_id)
 
     simulate(story)
 

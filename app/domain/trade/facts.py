@@ -30,7 +30,7 @@ from app.domain.trade.messages import (
     Swept,
 )
 from app.domain.trade.recovery import order_from_state
-from app.domain.trade.state import HOLD_SHORTENED, REPAIR_EVERY_S, ZERO, OrderRecord, Work, record_of
+from app.domain.trade.state import HOLD_SHORTENED, REPAIR_EVERY_S, ZERO, OrderRecord, Window, Work, record_of
 
 MISSING_BEFORE_BELIEVED = 3  # the algo service may answer "no such order" for a while after taking one
 ABSENCE_SURE_S = 5.0  # within its receive window and some lag an order may still arrive
@@ -60,11 +60,19 @@ def absorb(work: Work, event: Event) -> None:
         case ExitRequested(reason):
             work.exit(reason)
         case StopBuying():
-            work.trade.buying_stopped = True
+            _stop_buying(work)
         case PositionDiffers(symbol, quantity):
             _position_differs(work, symbol, quantity)
         case Swept(leftovers, positions):
             _swept(work, leftovers, positions)
+
+
+def _stop_buying(work: Work) -> None:
+    """Hedges, too: a trade that stays without them says so."""
+    trade = work.trade
+    trade.buying_stopped = True
+    if entering := [leg.symbol for leg in trade.legs if leg.window is not Window.CLOSED]:
+        work.say_once("buying_stopped", symbols=entering)
 
 
 def _flow_seen(work: Work, flow: FlowReading) -> None:
