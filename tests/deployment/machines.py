@@ -84,7 +84,7 @@ class Bridge:
         with suppress(MachineFailed):
             run("ip", "link", "del", self.name)
         run("ip", "link", "add", self.name, "type", "bridge")
-        run("ip", "address", "add", f"{self.address}/24", "dev", self.name)
+        run("ip", "address", "add", f"{self.address}/20", "dev", self.name)
         run("ip", "link", "set", self.name, "up")
         return self
 
@@ -110,7 +110,7 @@ class Machine:
             (self._folder / part).mkdir(parents=True)
         layers = f"lowerdir={base_tree()},upperdir={self._folder / 'upper'},workdir={self._folder / 'work'}"
         run("mount", "-t", "overlay", "overlay", "-o", layers, str(self.root))
-        network = f"[Match]\nName=host0\n[Network]\nAddress={self.address}/24\nGateway={self._bridge.address}\n"
+        network = f"[Match]\nName=host0\n[Network]\nAddress={self.address}/20\nGateway={self._bridge.address}\n"
         words = " ".join(f'"{name}={value}"' for name, value in self._environment.items())
         self._write("etc/systemd/network/10-host0.network", network)
         self._write("etc/systemd/system.conf.d/double.conf", f"[Manager]\nDefaultEnvironment={words}\n")

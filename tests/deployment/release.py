@@ -1,17 +1,15 @@
-"""A release for this host's architecture and the machines' Python: what ``make assets`` makes for the real nodes, zipped."""
+"""The packages of a release for this host's architecture and the machines' Python, beside what ``make assets`` makes."""
 
 import hashlib
 import re
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 from deployment.machines import CACHE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _FOR_OLDER = "async-timeout"  # what the machines' Python needs beside, in a patch release older than this host's
-_LEFT_OUT = ("__pycache__", ".mypy_cache")
 
 
 def requirements() -> str:
@@ -36,21 +34,3 @@ def wheelhouse() -> Path:
         subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", *only], check=True)
         (folder / ".complete").touch()
     return folder
-
-
-def make_release(target: Path, version: str, replaced: dict[str, str] | None = None) -> Path:
-    """``replaced``: files of the repository by their paths, with other text."""
-    other = replaced or {}
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as zipped:
-        for top in ("app", "ec2_bootstrap"):
-            for path in sorted((REPOSITORY / top).rglob("*")):
-                name = str(path.relative_to(REPOSITORY))
-                if path.is_file() and not any(part in name for part in _LEFT_OUT):
-                    info = zipfile.ZipInfo(name)
-                    info.external_attr = (path.stat().st_mode & 0xFFFF) << 16
-                    zipped.writestr(info, other.get(name, "").encode() or path.read_bytes())
-        for wheel in sorted(wheelhouse().glob("*.whl")):
-            zipped.write(wheel, f"wheels/{wheel.name}")
-        zipped.writestr("requirements.txt", requirements())
-        zipped.writestr("VERSION", f"{version}\n")
-    return target

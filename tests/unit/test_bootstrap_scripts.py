@@ -95,8 +95,7 @@ def test_the_agent_ships_each_service_to_its_group(role: str, groups: set[str], 
     assert groups <= {entry["log_group_name"].removeprefix("/quantcloud/tokyo/") for entry in shipped}
     writers = [*TEMPLATES.rglob("*.service"), *TEMPLATES.rglob("*.conf"), BOOTSTRAP / "bin" / "deploy"]
     written = "\n".join(path.read_text() for path in writers)
-    not_yet = {"bridge.log"}
-    assert {Path(entry["file_path"]).name for entry in shipped} - not_yet <= set(re.findall(r"[a-z_-]+\.log", written))
+    assert {Path(entry["file_path"]).name for entry in shipped} <= set(re.findall(r"[a-z_-]+\.log", written))
 
 
 UNITS = sorted(path for path in (TEMPLATES / "systemd").iterdir() if path.suffix in (".service", ".timer", ".socket"))

@@ -106,7 +106,7 @@ def test_a_release_is_unpacked_by_its_hash_and_put_in_force(node: Node) -> None:
     assert len(folder.name) == 16
     steps = [note.split()[0] for note in node.notes() if not note.startswith(("systemctl is-active", "systemctl reset"))]
     assert steps == ["pip", "install", "systemctl", "systemctl", "healthy"]
-    assert "systemctl restart trader.service fastapi.service" in node.notes()
+    assert "systemctl restart trader.service fastapi.service bridge.service" in node.notes()
 
 
 def test_no_registry_is_asked_and_every_package_is_known_by_its_hash(node: Node) -> None:
@@ -139,7 +139,7 @@ def test_one_that_does_not_get_well_is_taken_back_and_fails_its_deployment(node:
 def test_a_first_one_that_does_not_get_well_leaves_nothing_running(node: Node) -> None:
     ended = node.deploy(node.release("1", "sick"))
     assert (ended.returncode, node.in_force) == (1, "nothing")
-    assert "systemctl stop trader.service fastapi.service" in node.notes()
+    assert "systemctl stop trader.service fastapi.service bridge.service" in node.notes()
 
 
 def test_three_are_kept(node: Node) -> None:
