@@ -28,14 +28,20 @@ class EventCalendar:
         self._exchange_clock = exchange_clock
         self._stamp: tuple[int, int] | None = None
         self._looked_at = 0.0
+        self._broken = ""  # why the file, as it is now, is not in force
         self.current: Calendar | None = None
         self.problem = ""  # for the operator; empty when all is well
 
     def read(self) -> None:
         """At start. Raises BadCalendarFile: a calendar that is named must be there and be understood."""
         if self._path is not None:
-            self._stamp = _stamp(self._path)
-            self.current = _read(self._path)
+            try:
+                self._stamp = _stamp(self._path)
+                self.current = _read(self._path)
+            except BadCalendarFile as error:
+                self._broken = str(error)
+                self._judge()
+                raise
         self._judge()
 
     async def look(self) -> None:
@@ -51,14 +57,20 @@ class EventCalendar:
             if stamp != self._stamp:
                 self._stamp = stamp
                 self.current = await asyncio.to_thread(_read, self._path)  # a long one takes its time to be understood
+                self._broken = ""
                 log.info("calendar_read", events=len(self.current.events))
         except BadCalendarFile as error:
-            self._warn(f"{error}; what was read before stays in force")
-            return
+            self._broken = str(error)
+            if not self._path.exists():
+                self._stamp = None  # should it come back as it was
         self._judge()
 
     def _judge(self) -> None:
-        self._warn(calendar_warning(self.current, self._exchange_clock.now_ms()))
+        if self._broken:
+            left = "no event keeps an entry out" if self.current is None else "what was read before stays in force"
+            self._warn(f"{self._broken}; {left}")
+        else:
+            self._warn(calendar_warning(self.current, self._exchange_clock.now_ms()))
 
     def _warn(self, problem: str) -> None:
         if problem and problem != self.problem:

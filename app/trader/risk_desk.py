@@ -105,7 +105,6 @@ class RiskDesk:
             if not self._desk.trades:
                 raise
             log.error("calendar_unreadable", error=str(error))
-            self.calendar.problem = str(error)
             self._desk.on_pause("calendar_unreadable")
 
     async def keep(self) -> None:

@@ -86,6 +86,45 @@ async def test_a_changed_file_is_read_again_and_a_broken_one_leaves_what_was_rea
     assert (titles(calendar), calendar.problem) == (["FOMC"], "")
 
 
+async def test_a_broken_file_is_told_for_as_long_as_it_is_broken(tmp_path: Path) -> None:
+    path, clock = tmp_path / "events.csv", ManualClock()
+    write(path, FOMC, 1)
+    calendar = calendar_of(path, clock)
+    calendar.read()
+    write(path, "time,title\nnever,CPI\n", 2)
+    for _ in range(3):
+        clock.advance(LOOK_EVERY_S)
+        await calendar.look()
+        assert "'never' is not a time" in calendar.problem
+        assert "stays in force" in calendar.problem
+    path.unlink()
+    clock.advance(LOOK_EVERY_S)
+    await calendar.look()
+    assert "No such file" in calendar.problem
+    write(path, "time,title\nnever,CPI\n", 2)
+    clock.advance(LOOK_EVERY_S)
+    await calendar.look()
+    assert "'never' is not a time" in calendar.problem
+
+
+async def test_one_broken_at_the_start_is_not_called_none(tmp_path: Path) -> None:
+    """With trades to manage the trader starts all the same, paused: what its operator reads must be the reason."""
+    path, clock = tmp_path / "events.csv", ManualClock()
+    write(path, "time,title\nsoon,FOMC\n", 1)
+    calendar = calendar_of(path, clock)
+    with pytest.raises(BadCalendarFile):
+        calendar.read()
+    for _ in range(2):
+        assert "'soon' is not a time" in calendar.problem
+        assert "no event keeps an entry out" in calendar.problem
+        clock.advance(LOOK_EVERY_S)
+        await calendar.look()
+    write(path, FOMC, 2)
+    clock.advance(LOOK_EVERY_S)
+    await calendar.look()
+    assert (titles(calendar), calendar.problem) == (["FOMC"], "")
+
+
 async def test_one_that_has_run_out_is_told_when_it_does(tmp_path: Path) -> None:
     path, clock = tmp_path / "events.csv", ManualClock()
     write(path, FOMC, 1)
