@@ -82,6 +82,10 @@ class RedisSettings(_Section):
     market_password: SecretStr | None = None  # of market_url, where that does not hold it
 
     @property
+    def needs_market_password(self) -> bool:
+        return self.market_url is not None and self.market_password is None and "@" not in self.market_url
+
+    @property
     def market_address(self) -> str | None:
         """``market_url`` with its password in it: to connect with, never to show."""
         if self.market_url is None or self.market_password is None or "@" in self.market_url:

@@ -39,24 +39,27 @@ async def run_bridge(
     site: Site, inbox: Inbox, reader: JournalReader, place: Path, signals: SignalRules, clock: Clock, stop: asyncio.Event
 ) -> None:
     """Until ``stop``. ``place``: the file that says how far notices were told."""
-    async with asyncio.TaskGroup() as group:
-        notices = NoticeDesk(reader, site.topics, place, clock)
-        alerts = AlertBridge(site.alerts, inbox, signals, clock, notices.add)
-        commands = CommandBridge(site.commands, inbox, clock, group.create_task)
-        status = StatusShelf(inbox, site.bucket, site.names.site, commands.outcomes, clock)
-        exporter = Exporter(reader, into_bucket(site.bucket), clock)
-        tasks = (
-            Task("alerts", lambda: alerts.carry(POLL_S), 0),
-            Task("commands", lambda: commands.carry(POLL_S), 0),
-            Task("status", status.keep, STATUS_EVERY_S),
-            Task("notices", notices.tell, NOTICES_EVERY_S),
-            Task("export", exporter.export_recent, EVERY_S),
-        )
-        running = [group.create_task(_again_and_again(task, clock)) for task in tasks]
-        log.info("bridge_ready", site=site.names.site)
-        await stop.wait()
-        for each in running:
-            each.cancel()
+    try:
+        async with asyncio.TaskGroup() as group:
+            notices = NoticeDesk(reader, site.topics, place, clock)
+            alerts = AlertBridge(site.alerts, inbox, signals, clock, notices.add)
+            commands = CommandBridge(site.commands, inbox, clock, group.create_task)
+            status = StatusShelf(inbox, site.bucket, site.names.site, commands.outcomes, clock)
+            exporter = Exporter(reader, into_bucket(site.bucket), clock)
+            tasks = (
+                Task("alerts", lambda: alerts.carry(POLL_S), 0),
+                Task("commands", lambda: commands.carry(POLL_S), 0),
+                Task("status", status.keep, STATUS_EVERY_S),
+                Task("notices", notices.tell, NOTICES_EVERY_S),
+                Task("export", exporter.export_recent, EVERY_S),
+            )
+            for task in tasks:
+                group.create_task(_again_and_again(task, clock))
+            log.info("bridge_ready", site=site.names.site)
+            await stop.wait()
+            raise _Stopped
+    except* _Stopped:
+        pass
 
 
 async def _again_and_again(task: Task, clock: Clock) -> None:
@@ -74,3 +77,7 @@ async def _again_and_again(task: Task, clock: Clock) -> None:
             log.info("bridge_task_works_again", task=task.name)
         is_failing = False
         await clock.sleep(task.every_s)
+
+
+class _Stopped(Exception):
+    """Asked to stop; unwinds the task group."""

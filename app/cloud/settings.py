@@ -43,7 +43,7 @@ def load_node_settings(*wanted: Secret) -> Settings:
     secrets = client("secretsmanager", region)
     for secret in wanted:
         _add_secret(secrets, names, secret, values, told_by)
-    if settings.redis.market_url is not None:
+    if settings.redis.needs_market_password:
         values["redis.market_password"] = read_secret(secrets, names.secret(MARKET_REDIS))
         told_by["redis.market_password"] = f"secret {names.secret(MARKET_REDIS)}"
     return load_settings(told_by, **_tree(values))

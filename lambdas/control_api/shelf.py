@@ -4,6 +4,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
+from botocore.exceptions import ClientError
+
 from app.cloud.messages import QueuedCommand
 from app.cloud.names import JOURNAL_PREFIX, STATUS_KEY
 from app.storage.archive import TRADES, day_of, file_name
@@ -54,10 +56,13 @@ class AwsShelf:
         )
 
     def _read(self, key: str) -> str | None:
+        """None where there is nothing: to whom may not list the whole bucket, S3 says "denied" of what is not there."""
         try:
             body: bytes = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-        except self._s3.exceptions.NoSuchKey:
-            return None
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("NoSuchKey", "AccessDenied"):
+                return None
+            raise
         return body.decode()
 
 
