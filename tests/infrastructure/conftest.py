@@ -1,14 +1,12 @@
 """One synth for every test of the templates, whichever worker asks first."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from toolchain import make_assets, only_one, synth
-
-Resource = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +30,3 @@ def assembly(shared_folder: Path) -> Path:
 def templates(assembly: Path) -> Mapping[str, dict[str, Any]]:
     """By the name of their stack."""
     return {path.name.removesuffix(".template.json"): json.loads(path.read_text()) for path in assembly.glob("*.template.json")}
-
-
-def resources(template: Mapping[str, Any], type_name: str) -> Iterator[Resource]:
-    return (resource for resource in template["Resources"].values() if resource["Type"] == type_name)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from conftest import resources
+from template_reading import resources
 from toolchain import ROOT
 
 from app.telemetry.metrics import METRICS
@@ -74,10 +74,11 @@ def test_the_dashboard_shows_what_somebody_emits(templates: Templates, site: str
 
 NAMED = (
     "trader-heartbeat", "gateway-down", "stream-stale", "inbox-redis-down", "market-redis-down", "naked-time",
-    "reconciliation-mismatch", "breaker-tripped", "order-rejects", "alert-to-order-p50", "alert-to-order-p99", "clock-offset",
-    "engine-disk", "stream-disk", "engine-memory", "stream-memory", "certificate-expiry", "engine-host-check", "engine-system-check",
-    "stream-host-check", "stream-system-check", "control-api-errors", "daily-report-errors", "funding-monitor-errors",
-    "telegram-notifier-errors", "webhook-fallback-errors", "commands-dead-letters", "alerts-dead-letters",
+    "reconciliation-mismatch", "breaker-tripped", "order-rejects", "alert-to-order-p50", "alert-to-order-p99",
+    "clock-offset", "engine-disk", "stream-disk", "engine-memory", "stream-memory", "certificate-expiry",
+    "engine-host-check", "engine-system-check", "stream-host-check", "stream-system-check", "control-api-errors",
+    "daily-report-errors", "funding-monitor-errors", "telegram-notifier-errors", "webhook-fallback-errors",
+    "commands-dead-letters", "alerts-dead-letters",
 )  # fmt: skip
 
 

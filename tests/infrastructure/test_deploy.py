@@ -254,7 +254,14 @@ def test_new_code_changes_one_resource_per_node_and_no_machine(aws: Aws, variant
         * len(SITES)
     ), said
     commands = {site: aws.releases(site) for site in SITES}
-    aws.cdk("deploy", variants["code"], "--all", "--require-approval", "never")
+    aws.cdk(
+        "deploy",
+        variants["code"],
+        *(f"quantcloud-{site}-nodes" for site in SITES),
+        "--exclusively",
+        "--require-approval",
+        "never",
+    )
     for site in SITES:
         assert [aws.instance(site, node)["InstanceId"] for node in ("stream", "engine")] == before[site]
         assert all(aws.releases(site)[name] != command for name, command in commands[site].items())
@@ -276,7 +283,8 @@ def test_leaving_keeps_only_what_is_kept_on_purpose(aws: Aws, variants: Mapping[
         states = {one["State"]["Name"] for group in ec2.describe_instances()["Reservations"] for one in group["Instances"]}
         assert states <= {"terminated"}
         assert ec2.describe_addresses()["Addresses"] == []
-        volumes = {tag["Value"] for volume in ec2.describe_volumes()["Volumes"] for tag in volume["Tags"] if tag["Key"] == "Name"}
+        tagged = ec2.describe_volumes(Filters=[{"Name": "tag-key", "Values": ["Name"]}])["Volumes"]
+        volumes = {tag["Value"] for volume in tagged for tag in volume["Tags"] if tag["Key"] == "Name"}
         assert volumes == {f"quantcloud-{site}-data"}
         assert aws.client("lambda", site).list_functions()["Functions"] == []
         assert aws.client("cloudwatch", site).describe_alarms()["MetricAlarms"] == []

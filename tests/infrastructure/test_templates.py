@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import resources
+from template_reading import resources
 from toolchain import ACCOUNT, ROOT, attempt, synth
 
 Templates = Mapping[str, dict[str, Any]]
