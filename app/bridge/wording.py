@@ -81,5 +81,5 @@ _WRITERS: Mapping[str, Callable[[str, _Data, str], _Words]] = {
     "closed_externally": _never("changed by somebody else"),
     "reconciliation_mismatch": _never("the exchange's position is not the journal's"),
 }
-_COMMANDS = ("arm", "disarm", "pause", "resume", "flatten", "close", "reset")
+_COMMANDS = ("arm", "disarm", "resume", "flatten", "close", "reset")  # a pause is told of as one, whoever asked
 KINDS = (*_WRITERS, *(f"operator_{command}" for command in _COMMANDS))
