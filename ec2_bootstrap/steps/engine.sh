@@ -15,7 +15,8 @@ history_database() {
   version=$(find /usr/lib/postgresql -mindepth 1 -maxdepth 1 -printf '%f\n' | sort -V | tail -1)
   folder "$data" 0755 postgres:postgres
   if [[ $(pg_lsclusters --no-header | awk -v v="$version" '$1 == v && $2 == "main" {print $6}') != "$data/$version/main" ]]; then
-    pg_dropcluster --stop "$version" main 2> /dev/null || true
+    pg_dropcluster --stop "$version" main 2> /dev/null || true # the package's own, still empty
+    if [[ -z $ROOT ]]; then chown -R postgres:postgres "$data"; fi # of a former node, perhaps with another number
     pg_createcluster --datadir "$data/$version/main" "$version" main > /dev/null
     say "PostgreSQL $version keeps its data in $data"
   fi

@@ -2,7 +2,7 @@
 # Debian packages, only those that are missing: a node that has them needs no network here.
 
 BOTH=(python3 python3-venv python3-boto3 unzip jq curl openssl ca-certificates iproute2 chrony logrotate redis-server redis-tools sqlite3 gpg)
-ENGINE=(nginx-light postgresql certbot python3-certbot-dns-route53)
+ENGINE=(nginx postgresql certbot python3-certbot-dns-route53)
 
 packages() {
   local wanted=("${BOTH[@]}") missing=() package
@@ -12,10 +12,12 @@ packages() {
   done
   if ((${#missing[@]} == 0)); then
     say "all packages are there"
-    return
+  else
+    say "installing ${missing[*]}"
+    without_default_services install_missing "${missing[@]}"
+    if [[ $1 == engine ]]; then systemctl disable --quiet nginx.service; fi # until it is configured: see web_server
   fi
-  say "installing ${missing[*]}"
-  without_default_services install_missing "${missing[@]}"
+  systemctl mask --quiet --now redis-server.service
 }
 
 is_installed() { [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2> /dev/null) == installed ]]; }

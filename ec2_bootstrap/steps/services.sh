@@ -26,7 +26,6 @@ services() {
   for unit in "$redis" "${own[@]}" quantcloud-vitals.service; do
     if [[ $unit == *.service ]]; then place "$TEMPLATES/systemd/hardening.conf" "$UNITS/$unit.d/hardening.conf"; fi
   done
-  systemctl mask --quiet redis-server.service
   systemctl daemon-reload
   systemctl enable --quiet "$redis" "${own[@]}" quantcloud-addresses.service quantcloud-{backup,vitals}.timer
   systemctl start quantcloud-addresses.service

@@ -3,7 +3,9 @@
 
 account_and_folders() {
   if [[ -z $ROOT ]] && ! id quantcloud > /dev/null 2>&1; then
-    useradd --system --user-group --home-dir /var/lib/quantcloud --no-create-home --shell /usr/sbin/nologin quantcloud
+    # always the same number: the data volume outlives its node, and its files belong to a number
+    groupadd --system --gid 870 quantcloud
+    useradd --system --uid 870 --gid 870 --home-dir /var/lib/quantcloud --no-create-home --shell /usr/sbin/nologin quantcloud
     say "made the user quantcloud"
   fi
   folder /etc/quantcloud 0755 root:root
