@@ -15,6 +15,7 @@ from app.clock import Clock, ExchangeClock
 from app.domain.advanced_answers import Answer
 from app.domain.refusals import refuse
 from app.domain.trade.messages import StopBuying
+from app.exchange.errors import OrderRefused
 from app.exchange.port import Exchange
 from app.storage.port import Journal
 from app.telemetry.metrics import Metrics
@@ -243,9 +244,17 @@ class Trader:
             work.close()
 
     async def _prepare(self) -> None:
-        """The exchange may take its time: an operator who wants everything closed does not wait for it."""
-        await self._preparation.prepare(self.risk.leverage)
-        await self._reception.begin_trading()
+        """The exchange may take its time: an operator who wants everything closed does not wait for it. A setting that it refuses
+        ends the process, but for open trades: they are managed on, and nothing is opened."""
+        try:
+            await self._preparation.prepare(self.risk.leverage)
+        except OrderRefused as error:
+            if not self.desk.trades:
+                raise
+            log.error("symbols_not_prepared", error=str(error))
+            await self._control.pause("setting_refused")
+        else:
+            await self._reception.begin_trading()
 
     def _stream_up(self) -> None:
         self._equity.stream_up()

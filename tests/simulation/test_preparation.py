@@ -1,9 +1,10 @@
 """A trader that cannot prepare its symbols yet, limits used up by others say: it obeys and closes, and opens nothing."""
 
+import pytest
 from simulation.world import World, simulate
 
 from app.bus.in_memory import InMemoryInbox
-from app.exchange.errors import RateLimited
+from app.exchange.errors import OrderRefused, RateLimited
 
 NOT_YET = RateLimited("x-mbx-used-weight-1m is at 2391 of 2400", retry_after=30.0)
 
@@ -90,3 +91,33 @@ def test_the_heartbeat_says_that_it_is_not_prepared() -> None:
         assert await says_prepared(world) is True
 
     simulate(story)
+
+
+def test_a_leverage_the_exchange_refuses_leaves_no_open_trade_unmanaged() -> None:
+    async def story(world: World) -> None:
+        trade_id = await world.enters()
+        await world.kill_trader()
+        world.faults.leverage = OrderRefused("SOLUSDT at leverage 125: not valid; see rules.sizing.leverage", -4028)
+        await world.start_trader()
+        await world.clock.sleep(1.0)
+        beat = await InMemoryInbox(world.server).last_beat("trader")
+        assert beat is not None
+        assert (beat["paused"], beat["prepared"], beat["trades"]) == ("setting_refused", False, [trade_id])
+        await world.go_r(trade_id, 1.2)  # its stop follows to break-even
+        await world.until(lambda: any(stop.trigger_price > 84_900 for stop in world.venue.open_algos("BTCUSDT")), 10)
+        await world.operator("flatten")
+        await world.ends_properly(trade_id)
+
+    simulate(story, betas={})
+
+
+def test_without_open_trades_a_leverage_the_exchange_refuses_ends_the_start() -> None:
+    async def story(world: World) -> None:
+        await world.kill_trader()
+        world.faults.leverage = OrderRefused("SOLUSDT at leverage 125: not valid; see rules.sizing.leverage", -4028)
+        await world.start_trader()
+        await world.clock.sleep(1.0)
+
+    with pytest.raises(ExceptionGroup) as ended:
+        simulate(story)
+    assert ended.group_contains(OrderRefused, match=r"rules\.sizing\.leverage")

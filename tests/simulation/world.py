@@ -82,6 +82,7 @@ class Faults:
     cancels: list[ExchangeError] = field(default_factory=list)  # a cancel is carried out, its answer lost
     countdowns: list[ExchangeError] = field(default_factory=list)  # instead of calling a countdown off
     down: ExchangeError | None = None  # raised by every request
+    leverage: ExchangeError | None = None  # raised instead of setting it
     terms: ExchangeError | None = None  # raised instead of telling a symbol's commission rates
     silent: bool = False  # the private stream brings nothing, and says nothing of it
     stream_delay_s: float = 0.0
@@ -167,6 +168,11 @@ class SimulatedExchange(InMemoryExchange):
     async def account(self) -> Account:
         await self._travel(self._faults.latency_s)
         return await super().account()
+
+    async def set_leverage(self, symbol: str, leverage: int) -> None:
+        if self._faults.leverage is not None:
+            raise self._faults.leverage
+        await super().set_leverage(symbol, leverage)
 
     async def commission_rates(self, symbol: str) -> CommissionRates:
         if self._faults.terms is not None:

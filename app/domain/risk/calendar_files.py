@@ -41,7 +41,7 @@ def _of_csv(text: str, name: str) -> Iterator[HighImpactEvent]:
     if missing:
         raise BadCalendar(f"{name}: its first line must name the columns time,title (and impact, if you like)")
     for row in rows:
-        where = f"{name} line {rows.line_num} ({row['title']})"
+        where = f"{name} line {rows.line_num}" + (f" ({row['title']})" if row["title"] else "")
         if (row.get("impact") or HIGH).strip().lower() != HIGH:
             continue
         written = (row["time"] or "").strip()
