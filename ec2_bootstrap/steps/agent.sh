@@ -36,8 +36,7 @@ log_files_of() {
 }
 
 install_agent() (
-  set -e
-  cd "$(mktemp -d)"
+  cd "$(mktemp -d)" || exit 1
   local from=https://amazoncloudwatch-agent-$AWS_REGION.s3.$AWS_REGION.amazonaws.com architecture
   architecture=$(dpkg --print-architecture)
   fetch() { curl -fsS --connect-timeout 5 --max-time 120 --retry 2 -O "$1"; }
@@ -49,6 +48,7 @@ install_agent() (
 )
 
 signed_by_amazon() {
-  gpg --quiet --no-default-keyring --keyring ./amazon.kbx --import amazon-cloudwatch-agent.gpg || return 1
-  gpg --no-default-keyring --keyring ./amazon.kbx --status-fd 1 --verify "$1.sig" "$1" 2> /dev/null | grep -q "VALIDSIG $AGENT_SIGNER"
+  export GNUPGHOME=$PWD # a keyring of its own, with this one key
+  gpg --quiet --import amazon-cloudwatch-agent.gpg || return 1
+  gpg --status-fd 1 --verify "$1.sig" "$1" 2> /dev/null | grep -q "VALIDSIG $AGENT_SIGNER"
 }

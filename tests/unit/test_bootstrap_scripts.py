@@ -98,6 +98,32 @@ def test_the_agent_ships_each_service_to_its_group(role: str, groups: set[str], 
     assert {Path(entry["file_path"]).name for entry in shipped} <= set(re.findall(r"[a-z_-]+\.log", written))
 
 
+@pytest.mark.skipif(shutil.which("gpg") is None, reason="gpg is not installed")
+def test_the_agent_is_installed_only_with_its_makers_signature(tmp_path: Path) -> None:
+    makers = {**os.environ, "GNUPGHOME": str(tmp_path / "maker")}
+    (tmp_path / "maker").mkdir(mode=0o700)
+
+    def gpg(*arguments: str) -> str:
+        command = ["gpg", "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", "", *arguments]
+        return subprocess.run(command, env=makers, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    gpg("--quick-generate-key", "maker@example", "ed25519", "sign")
+    (tmp_path / "agent.deb").write_text("the agent")
+    gpg("--detach-sign", "--output", "agent.deb.sig", "agent.deb")
+    gpg("--output", "amazon-cloudwatch-agent.gpg", "--export", "maker@example")
+    subprocess.run(["gpgconf", "--kill", "all"], env=makers, check=True)
+    fingerprint = next(row.split(":")[9] for row in gpg("--with-colons", "--list-keys").splitlines() if row.startswith("fpr"))
+
+    def is_taken(signer: str) -> bool:
+        code = f'cd "{tmp_path}"; AGENT_SIGNER={signer}; signed_by_amazon agent.deb'
+        return shell(code, tmp_path).returncode == 0
+
+    assert is_taken(fingerprint)
+    assert not is_taken("937616F3450B7D806CBD9725D58167303B789C72")
+    (tmp_path / "agent.deb").write_text("another agent")
+    assert not is_taken(fingerprint)
+
+
 UNITS = sorted(path for path in (TEMPLATES / "systemd").iterdir() if path.suffix in (".service", ".timer", ".socket"))
 
 
