@@ -20,7 +20,7 @@ _SECRET_NAME = re.compile(r"(^|_)(token|secret|password|passphrase|authorization
 _MACHINERY = frozenset({"_record", "_from_structlog", "exc_info", "stack_info"})
 _PASSWORD_IN_URL = re.compile(r"(?<=://)[^/\s@\"']*@")
 _FOR_MACHINES = ("app.telemetry.metrics",)
-_QUIET = ("alembic", "uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "asyncio")
+_QUIET = ("alembic", "boto3", "botocore", "urllib3", "uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "asyncio")
 
 
 def configure_logging(

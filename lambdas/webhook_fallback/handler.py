@@ -25,6 +25,11 @@ log.setLevel(logging.INFO)
 MAX_BODY_BYTES = 16_384
 _PATIENCE = Config(connect_timeout=0.5, read_timeout=0.9, retries={"mode": "standard", "total_max_attempts": 2})
 
+
+class NotTaken(Exception):
+    """AWS failed. Raised out of the handler: an alarm sees that, the sender gets a 5xx, and TradingView sends the alert again."""
+
+
 _queue = boto3.client("sqs", config=_PATIENCE)
 _secrets = boto3.client("secretsmanager", config=_PATIENCE)
 _allowed = networks(os.environ.get("ALLOWED_SOURCES") or TRADINGVIEW)
@@ -58,8 +63,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
             return _answer(401, {"error": "no valid token"})
         _send(QueuedAlert(address, body, received_ms), request["requestId"])
     except (ClientError, BotoCoreError) as error:
-        log.error("not taken: %s", _named(error))  # the traceback tells nothing, and may quote the request
-        return _answer(503, {"error": "not taken: send it again"})
+        raise NotTaken(_named(error)) from None
     log.info("queued an alert of %d bytes", len(body))
     return _answer(200, {"status": "accepted", "id": request["requestId"]})
 
