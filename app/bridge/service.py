@@ -1,7 +1,7 @@
 """The bridge as a process: every task apart from the others, trying again when AWS, the inbox or the journal does not answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,13 @@ from app.cloud.site import Site
 from app.domain.signal_rules import SignalRules
 from app.storage.port import JournalUnavailable
 from app.storage.sqlite import JournalReader
+from app.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
 POLL_S = 5  # a long poll ends so soon, and with it a stopping process
 RETRY_S = 3.0
+MEASURE_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,10 @@ async def run_bridge(
                 Task("notices", notices.tell, NOTICES_EVERY_S),
                 Task("export", exporter.export_recent, EVERY_S),
             )
+            failing: set[str] = set()
             for task in tasks:
-                group.create_task(_again_and_again(task, clock))
+                group.create_task(_again_and_again(task, failing, clock))
+            group.create_task(_measure(failing, clock))
             log.info("bridge_ready", site=site.names.site)
             await stop.wait()
             raise _Stopped
@@ -62,21 +66,27 @@ async def run_bridge(
         pass
 
 
-async def _again_and_again(task: Task, clock: Clock) -> None:
-    is_failing = False
+async def _again_and_again(task: Task, failing: set[str], clock: Clock) -> None:
     while True:
         try:
             await task.work()
         except (CloudUnavailable, BusUnavailable, JournalUnavailable) as error:
-            if not is_failing:
+            if task.name not in failing:
                 log.warning("bridge_task_failing", task=task.name, error=str(error))
-            is_failing = True
+            failing.add(task.name)
             await clock.sleep(RETRY_S)
             continue
-        if is_failing:
+        if task.name in failing:
             log.info("bridge_task_works_again", task=task.name)
-        is_failing = False
+            failing.remove(task.name)
         await clock.sleep(task.every_s)
+
+
+async def _measure(failing: Collection[str], clock: Clock) -> None:
+    metrics = Metrics("bridge", clock)
+    while True:
+        metrics.emit({"bridge_failing": len(failing)})
+        await clock.sleep(MEASURE_EVERY_S)
 
 
 class _Stopped(Exception):

@@ -66,7 +66,10 @@ _GATEWAY = (
     Metric("answers", "gateway", Unit.COUNT, "answers of /webhook", by="status"),
 )
 _FUNDING = (Metric("funding_rate", "funding_monitor", Unit.PERCENT, "funding per 8 hours, every ten minutes", by="symbol"),)
-METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (*_TRADER, *_GATEWAY, *_FUNDING)}
+_BRIDGE = (
+    Metric("bridge_failing", "bridge", Unit.COUNT, "tasks of the bridge that do not get on, every ten seconds; none: it is dead"),
+)
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (*_TRADER, *_GATEWAY, *_BRIDGE, *_FUNDING)}
 
 
 class Metrics:

@@ -42,7 +42,7 @@ def test_the_page_is_the_table() -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_is_emitted_somewhere(name: str) -> None:
-    files = [path for part in ("trader", "gateway") for path in (ROOT / "app" / part).glob("*.py")]
+    files = [path for part in ("trader", "gateway", "bridge") for path in (ROOT / "app" / part).glob("*.py")]
     files += (ROOT / "lambdas").glob("*/*.py")
     written = "\n".join(path.read_text() for path in files)
     assert re.search(rf'"{name}"', written) or name in ("breaker_tripped", "breaker_resumed")  # named by the change
