@@ -29,19 +29,23 @@ def check(app: cdk.App) -> None:
 def build(app: cdk.App, config: Config, assets: Assets) -> None:
     """All stacks of all sites."""
     lease = LeaseStack(app, config=config)
-    foundations = {site.name: _build_site(app, config, site, assets, lease) for site in config.sites if site.has_nodes}
-    account = AccountStack(app, config=config, foundations=foundations)
-    account.add_stack_dependency(foundations[config.active.name], "the budget tells the active site's topic")
+    built = {site.name: _build_site(app, config, site, assets, lease) for site in config.sites if site.has_nodes}
+    account = AccountStack(app, config=config, foundations={name: foundation for name, (foundation, _) in built.items()})
+    foundation, operations = built[config.active.name]
+    account.add_stack_dependency(foundation, "the budget tells the active site's topic")
+    account.add_stack_dependency(operations, "failover looks at its heartbeat alarm")
 
 
-def _build_site(app: cdk.App, config: Config, site: Site, assets: Assets, lease: LeaseStack) -> FoundationStack:
+def _build_site(
+    app: cdk.App, config: Config, site: Site, assets: Assets, lease: LeaseStack
+) -> tuple[FoundationStack, OperationsStack]:
     foundation = FoundationStack(app, config=config, site=site)
-    operations = OperationsStack(app, config=config, site=site, foundation=foundation, assets=assets)
-    operations.add_stack_dependency(foundation, "topics and queues, by name")
     nodes = NodesStack(app, config=config, site=site, foundation=foundation, assets=assets)
     nodes.add_stack_dependency(lease, "the trader's lease")
     nodes.add_stack_dependency(foundation, "topics and queues, by name")
-    return foundation
+    operations = OperationsStack(app, config=config, site=site, foundation=foundation, assets=assets)
+    operations.add_stack_dependency(nodes, "no alarm before there is something to be alarmed about")
+    return foundation, operations
 
 
 def main() -> None:

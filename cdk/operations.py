@@ -62,7 +62,10 @@ class OperationsStack(cdk.Stack):
         return function
 
     def _funding_monitor(self) -> Function:
-        function = self._function("funding_monitor", 30, {"TOPIC_WARNING": self._topics["warning"].topic_arn})
+        environment = {"TOPIC_WARNING": self._topics["warning"].topic_arn}
+        if address := self._config.settings.get("exchange.rest_url"):
+            environment["EXCHANGE_URL"] = address
+        function = self._function("funding_monitor", 30, environment)
         function.allow(("ssm:GetParameter", "ssm:PutParameter"), self._parameter("funding"))
         function.allow(("ssm:GetParametersByPath",), self._parameter("rules"), self._parameter("rules/*"))
         self._topics["warning"].grant_publish(function.role)

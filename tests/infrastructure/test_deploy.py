@@ -254,14 +254,8 @@ def test_new_code_changes_one_resource_per_node_and_no_machine(aws: Aws, variant
         * len(SITES)
     ), said
     commands = {site: aws.releases(site) for site in SITES}
-    aws.cdk(
-        "deploy",
-        variants["code"],
-        *(f"quantcloud-{site}-nodes" for site in SITES),
-        "--exclusively",
-        "--require-approval",
-        "never",
-    )
+    pairs = [f"quantcloud-{site}-nodes" for site in SITES]
+    aws.cdk("deploy", variants["code"], *pairs, "--exclusively", "--require-approval", "never")
     for site in SITES:
         assert [aws.instance(site, node)["InstanceId"] for node in ("stream", "engine")] == before[site]
         assert all(aws.releases(site)[name] != command for name, command in commands[site].items())
