@@ -115,11 +115,11 @@ def test_the_stream_node_reboots_in_a_trade(site: Pair) -> None:
 def test_the_engine_node_reboots_in_a_trade_and_nothing_is_lost(site: Pair) -> None:
     trade_id = traded(site, "engine-reboot")
     until("a covering stop", lambda: protected(site))
-    positions = site.positions()
+    held = site.positions()["BTCUSDT"]
     site.engine.reboot()
     assert protected(site)  # the exchange holds the stop, whoever sleeps
     until("health", lambda: site.health().get("status") == "ok")
-    assert site.positions() == positions
+    assert site.positions()["BTCUSDT"] == held  # the hedges may still have been on their way
     assert site.trade(trade_id)["status"] == "open"
     assert site.alert("engine-reboot").json()["status"] == "duplicate"  # the inbox's memory is on disk
     assert site.engine.failed_units() == []
