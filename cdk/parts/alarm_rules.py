@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-TRADER, GATEWAY, STREAM_NODE, ENGINE_NODE = "trader", "gateway", "node-stream", "node-engine"
+TRADER, GATEWAY, BRIDGE, STREAM_NODE, ENGINE_NODE = "trader", "gateway", "bridge", "node-stream", "node-engine"
 
 
 class Severity(StrEnum):
@@ -76,6 +76,8 @@ RULES = (
               "the journal cannot be written: no trade is opened"),
     AlarmRule("breaker-tripped", TRADER, "breaker_tripped", "Sum", Limit.AT_LEAST, 1, _W, Silence.CALM,
               "a breaker holds new trades back"),
+    AlarmRule("bridge-failing", BRIDGE, "bridge_failing", "Minimum", Limit.AT_LEAST, 1, _W, Silence.FAULT,
+              "the bridge does not get on: queued alerts, commands, notices or exports wait", period_s=300),
     AlarmRule("order-rejects", TRADER, "order_rejects", "Sum", Limit.AT_LEAST, 3, _W, Silence.CALM,
               "three orders in five minutes were not taken", period_s=300),
     AlarmRule("alert-to-order-p50", TRADER, "alert_to_order_ms", "p50", Limit.ABOVE, 350, _W, Silence.CALM,
