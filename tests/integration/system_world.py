@@ -166,7 +166,7 @@ class SystemWorld:
     async def _trader_hears(self) -> bool:
         """Its last beat is of now, and so was the quote it had then: fast time leaves both behind while it reconnects."""
         beat = await self.inbox.last_beat("trader")
-        if beat is None or beat["feed_age_ms"] is None:
+        if beat is None or beat.get("feed_age_ms") is None:  # one without a key hears nothing
             return False
         return beat["feed_age_ms"] <= 400 and await self.now_ms() - beat["exchange_ms"] <= 1_500
 

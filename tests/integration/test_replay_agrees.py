@@ -36,7 +36,8 @@ DAY_BEGINS = 22_107  # minutes into the recorded month: 20 May 2025, 00:00 UTC
 IDLE_SPEED, NEAR_SPEED, TRADING_SPEED = 2_500, 300, 1_000
 ALERTS = 6
 STANDSTILL_MS = 20_000
-RULES = {"QC_RULES__ENTRY__STYLE": "ioc", **EVERY_ALERT_TRADES}
+# Fast time decides whether a stop or the close of a bar comes first: what a bar's close ends is left to the simulated stories.
+RULES = {"QC_RULES__ENTRY__STYLE": "ioc", "QC_RULES__STRUCTURE__CHOCH_EXIT": "off", **EVERY_ALERT_TRADES}
 
 
 @dataclass
@@ -115,7 +116,8 @@ async def day(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
         for name, value in RULES.items():
             patch.setenv(name, value)
         rules = load_settings().rules
-        async with system_world(folder / "run", ("--klines", str(klines), "--history-minutes", str(HISTORY))) as system:
+        market = ("--klines", str(klines), "--history-minutes", str(HISTORY))
+        async with system_world(folder / "run", market, RULES) as system:
             try:
                 sent = await send_all(system, tape, pair)
             except (AssertionError, ProcessFailed) as error:

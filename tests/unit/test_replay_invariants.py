@@ -11,7 +11,7 @@ from app.domain.instrument import Side
 from app.domain.orders import LimitOrder, MarketOrder, StopOrder, TimeInForce
 from app.domain.plan import OrderName, Plan, Purpose, trade_id_for
 from app.exchange.in_memory import InMemoryExchange
-from app.replay.invariants import Invariants
+from app.replay.invariants import TOLD_WITHIN_S, Invariants
 from app.simulator.venue import Venue
 from app.storage.port import FillNote, Note
 
@@ -146,7 +146,7 @@ async def test_i3_a_fill_the_journal_does_not_have() -> None:
     await desk.send(order, is_written=False)
     await desk.stop()
     assert desk.broken == []  # not yet: it may be on its way
-    await desk.passes(0.001)
+    await desk.passes(TOLD_WITHIN_S + 0.001)
     assert desk.broken == ["I3"]
 
 
