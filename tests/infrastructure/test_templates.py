@@ -25,9 +25,8 @@ def test_no_template_holds_a_custom_resource_or_was_looked_up(templates: Templat
     assert "missing" not in json.loads((assembly / "manifest.json").read_text())
 
 
-def test_the_validation_found_nothing(assembly: Path) -> None:
-    report = json.loads((assembly / "validation-report.json").read_text())
-    assert "error" not in json.dumps(report).lower().replace("errors", "") or report.get("conclusion") == "success"
+def test_neither_cdks_rules_nor_nags_nor_ours_found_anything(assembly: Path) -> None:
+    assert json.loads((assembly / "validation-report.json").read_text())["pluginReports"] == []
 
 
 @pytest.mark.parametrize("site", SITES)
