@@ -30,6 +30,8 @@ tools() {
     install -m 0755 "$tool" "$ROOT/opt/quantcloud/bin/.new"
     mv -f "$ROOT/opt/quantcloud/bin/.new" "$ROOT/opt/quantcloud/bin/${tool##*/}" # a script being run is not written over
   done
+  install -d "$ROOT/usr/local/bin"
+  ln -sfn /opt/quantcloud/bin/quantcloud "$ROOT/usr/local/bin/quantcloud"
 }
 
 log_files() {

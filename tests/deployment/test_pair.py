@@ -161,6 +161,11 @@ def test_a_backup_is_whole_and_can_be_restored(site: Pair) -> None:
     assert site.alert("first").json()["status"] == "duplicate"
 
 
+def test_the_operator_has_the_releases_command_on_the_node(site: Pair) -> None:
+    status = json.loads(site.engine.run("quantcloud", "operator", "status"))
+    assert status["exchange_up"] is True
+
+
 def test_no_secret_is_in_a_log_a_unit_or_a_command_line(site: Pair) -> None:
     for machine in site.machines:
         looked = machine.run("bash", "-c", LOOK, timeout=120)

@@ -154,6 +154,7 @@ def test_no_unit_holds_a_secret_and_every_long_running_one_comes_back(unit: Path
         assert "Restart=always" in text
         assert "StartLimitIntervalSec=0" in text
         assert "User=quantcloud" in text
+        assert "MemoryMax=" in text or "redis" in unit.name  # which limit themselves
 
 
 def test_the_vital_signs_are_in_the_embedded_metric_format() -> None:
