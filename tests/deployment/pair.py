@@ -101,6 +101,9 @@ class Pair:
         headers = {"Authorization": f"Bearer {self.stack.secret('operator-token')}"}
         return self.http.post(f"https://{ENGINE}/operator/{command}", headers=headers)
 
+    def open_trades(self) -> list[str]:
+        return list(self._get("/operator/status", self.stack.secret("operator-token")).json()["trades"])
+
     # -- the exchange's own word, by a client that is not ours --
 
     def _asked(self, question: Callable[[Exchange], Awaitable[T]]) -> T:

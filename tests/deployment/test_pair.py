@@ -56,6 +56,7 @@ def ended(site: Pair) -> None:
     answer = site.operator("flatten")
     assert answer.status_code in (200, 202), answer.text
     until("the account is flat", lambda: not site.positions())
+    until("the trader to be done with it", lambda: site.open_trades() == [])
 
 
 def test_both_releases_go_into_force_in_their_order(site: Pair) -> None:
