@@ -28,6 +28,7 @@ def grant_node_rights(node: Node, *, config: Config, site: Site, foundation: Fou
     if node.kind is ENGINE:
         for name in ("exchange", "webhook-token", "operator-token"):
             foundation.secrets[name].grant_read(node.role)
+        _grant_key_change(node, foundation)
         for queue in foundation.queues.of.values():
             queue.grant_consume_messages(node.role)
         for severity in SEVERITIES:
@@ -45,6 +46,12 @@ def _allow(node: Node, actions: Sequence[str], resources: Sequence[str], conditi
 def _grant_settings(node: Node, site: Site) -> None:
     tree = f"arn:aws:ssm:{site.region}:{site.account}:parameter/quantcloud/{site.name}"
     _allow(node, ("ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"), (tree, f"{tree}/*"))
+
+
+def _grant_key_change(node: Node, foundation: FoundationStack) -> None:
+    """POST /binance/config: a proposed key is the pending version of the secret, until the trader has tried it."""
+    secret = foundation.secrets["exchange"].secret_arn
+    _allow(node, ("secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"), (secret,))
 
 
 def _grant_telemetry(node: Node, site: Site) -> None:
