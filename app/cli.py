@@ -239,7 +239,7 @@ def bridge() -> None:
 
 @app.command()
 def export(
-    day: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="One UTC day; today and yesterday without.")] = None,
+    day: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="One UTC day; the last week without.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Write here instead of to the site's bucket.")] = None,
 ) -> None:
     """The journal's days as lines of JSON: trades, plans, alerts, notes and fills."""

@@ -1,4 +1,7 @@
-"""The journal's days into the bucket (or a folder): today and yesterday again and again, what has not changed only once."""
+"""The journal's days into the bucket (or a folder): today and yesterday again and again, what has not changed only once.
+
+After a start the days before them, too: the process may have been away.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,6 +16,7 @@ from app.storage.archive import day_of, file_name
 from app.storage.sqlite import JournalReader
 
 EVERY_S = 900.0
+DAYS_TO_CATCH_UP = 7  # once, after a start
 Put = Callable[[str, bytes], Awaitable[None]]
 
 
@@ -22,11 +26,15 @@ class Exporter:
         self._put = put
         self._clock = clock
         self._written: dict[str, bytes] = {}
+        self._caught_up = False
 
     async def export_recent(self) -> list[str]:
         """Names of what was written. Raises JournalUnavailable, CloudUnavailable, OSError."""
         today = day_of(self._clock.wall_ms())
-        return [*await self.export(today - timedelta(days=1)), *await self.export(today)]
+        back = 1 if self._caught_up else DAYS_TO_CATCH_UP
+        written = [name for days in range(back, -1, -1) for name in await self.export(today - timedelta(days=days))]
+        self._caught_up = True
+        return written
 
     async def export(self, day: date) -> list[str]:
         archived, written = await self._reader.archived(day), []

@@ -79,13 +79,16 @@ class NoticeDesk:
         await self._topics.publish(replace(notice, subject=f"{self._topics.names.site}: {notice.subject}"))
 
     async def _read_place(self) -> Position:
+        """Never beyond the journal's end: an older journal may have been restored."""
+        end = await self._reader.end()
         try:
-            return Position(**json.loads(self._place.read_text()))
+            told = Position(**json.loads(self._place.read_text()))
         except FileNotFoundError:
-            return await self._reader.end()
+            return end
         except (OSError, ValueError, TypeError) as error:
             log.warning("place_unreadable", file=str(self._place), error=str(error))
-            return await self._reader.end()
+            return end
+        return Position(min(told.note, end.note), min(told.closing, end.closing))
 
 
 def _write_place(place: Path, position: Position | None) -> None:

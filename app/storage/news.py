@@ -44,15 +44,15 @@ def read_end(connection: Connection) -> Position:
 
 
 def read_news(connection: Connection, since: Position, kinds: Sequence[str], limit: int) -> News:
-    """Notes of these kinds and closings, each at most ``limit``."""
-    n, c = models.notes, models.closings
-    notes = connection.execute(
-        select(n.c.id, n.c.record).where(n.c.id > since.note, n.c.kind.in_(kinds)).order_by(n.c.id).limit(limit)
-    ).all()
-    closings = connection.execute(
-        select(_ROW, c.c.record).select_from(c).where(since.closing < _ROW).order_by(_ROW).limit(limit)
-    ).all()
-    position = Position(notes[-1][0] if notes else since.note, closings[-1][0] if closings else since.closing)
+    """Notes of these kinds and closings, each at most ``limit``. Notes of other kinds are passed over for good."""
+    n, c, end = models.notes, models.closings, read_end(connection)
+    of_interest = select(n.c.id, n.c.record).where(n.c.id > since.note, n.c.id <= end.note, n.c.kind.in_(kinds))
+    notes = connection.execute(of_interest.order_by(n.c.id).limit(limit)).all()
+    new_closings = select(_ROW, c.c.record).select_from(c).where(since.closing < _ROW, end.closing >= _ROW)
+    closings = connection.execute(new_closings.order_by(_ROW).limit(limit)).all()
+    position = Position(
+        end.note if len(notes) < limit else notes[-1][0], end.closing if len(closings) < limit else closings[-1][0]
+    )
     told = [load(Note, record) for _, record in notes]
     closed = [load(TradeClosed, record) for _, record in closings]
     return News(position, told, closed, _names(connection, {each.trade_id for each in told} | {each.trade_id for each in closed}))

@@ -403,6 +403,30 @@ async def test_the_journals_news_reach_people_in_order_and_once(aws: AwsSite, si
     ]
 
 
+async def test_an_older_journal_that_was_restored_has_news_again(aws: AwsSite, site: Site, tmp_path: Path) -> None:
+    place = tmp_path / "bridge.json"
+    place.write_text('{"note": 5000, "closing": 70}')
+    async with journal_of(tmp_path) as journal:
+        desk = NoticeDesk(JournalReader(tmp_path / "journal.sqlite"), site.topics, place, ManualClock(NOW_MS))
+        assert await desk.tell() == 0
+        journal.append(note("paused", {"reason": "one"}))
+        await journal.flush()
+        assert await desk.tell() == 1
+    assert len(aws.published()) == 1
+
+
+async def test_many_notices_come_in_order_over_several_looks(aws: AwsSite, site: Site, tmp_path: Path) -> None:
+    async with journal_of(tmp_path) as journal:
+        desk = NoticeDesk(JournalReader(tmp_path / "journal.sqlite"), site.topics, tmp_path / "bridge.json", ManualClock(NOW_MS))
+        await desk.tell()
+        for number in range(120):
+            journal.append(note("component", {"tag": "x"}))
+            journal.append(note("paused", {"reason": str(number)}))
+        await journal.flush()
+        assert [await desk.tell() for _ in range(4)] == [50, 50, 20, 0]
+    assert [record["Subject"].rpartition(" ")[2] for record in aws.published()] == [str(number) for number in range(120)]
+
+
 async def test_sns_that_fails_delays_notices_and_loses_none(
     aws: AwsSite, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -463,6 +487,10 @@ async def test_days_are_exported_once_and_read_back_whole(aws: AwsSite, site: Si
         assert (trade.trade_id, trade.net_r) == ("trade1", closing.net_r)
         assert trade.equity == Decimal("1000.00000001")
         await Exporter(reader, into_folder(tmp_path / "out"), clock).export(day)
+        # A process that was away for some days catches up.
+        later = Exporter(reader, into_folder(tmp_path / "later"), ManualClock(closing.exchange_ms + 5 * 86_400_000))
+        assert await later.export_recent() == written
+        assert await later.export_recent() == []
     for name in written:
         assert (tmp_path / "out" / name).read_bytes() == aws.object(f"journal/{name}")
 
