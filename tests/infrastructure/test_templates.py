@@ -10,6 +10,9 @@ import pytest
 from template_reading import resources
 from toolchain import ACCOUNT, ROOT, attempt, synth
 
+from app.cloud.names import SiteNames as Deployed
+from cdk.names import SiteNames
+
 Templates = Mapping[str, dict[str, Any]]
 SITES = ("tokyo", "frankfurt")
 
@@ -55,6 +58,25 @@ def test_what_is_kept_when_all_else_goes(templates: Templates) -> None:
         if resource.get("DeletionPolicy", "Delete") != "Delete"
     }
     assert kept == {"AWS::S3::Bucket", "AWS::EC2::Volume", "AWS::DynamoDB::Table"}
+
+
+def test_every_log_a_node_ships_has_its_group(templates: Templates) -> None:
+    shipped = set(re.findall(r"\.log=([a-z]+)", (ROOT / "ec2_bootstrap" / "steps" / "agent.sh").read_text()))
+    groups = {
+        one["Properties"]["LogGroupName"] for one in resources(templates["quantcloud-tokyo-foundation"], "AWS::Logs::LogGroup")
+    }
+    assert len(shipped) > 5
+    assert {f"/quantcloud/tokyo/{service}" for service in shipped} <= groups
+
+
+def test_the_system_and_its_infrastructure_call_things_the_same() -> None:
+    theirs, ours = Deployed("tokyo"), SiteNames("tokyo", "ap-northeast-1", ACCOUNT)
+    for name in ("commands", "alerts"):
+        assert theirs.queue(name) == ours.queue(name)
+    for severity in ("critical", "warning", "info"):
+        assert theirs.topic(severity) == ours.topic(severity)
+    assert theirs.secret("webhook-token") == ours.secret("webhook-token")
+    assert theirs.parameter("release") == ours.parameter("release")
 
 
 def test_the_image_is_pinned(templates: Templates) -> None:
