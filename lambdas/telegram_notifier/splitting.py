@@ -41,18 +41,20 @@ def _cut(text: str, limit: int) -> tuple[int, list[str]]:
     length, place, after_line = 0, 0, (0, list[str]())
     for token in _TOKEN.finditer(text):
         word = token[0]
-        closing = sum(len(_name(tag)) + 3 for tag in opened)
         length += _units(word)
-        if length + closing > limit and place:
+        open_then = _open_after(opened, word)
+        if length + sum(len(_name(tag)) + 3 for tag in open_then) > limit and place:
             return after_line if after_line[0] else (place, opened)
-        if word.startswith("</"):
-            opened = opened[:-1]
-        elif word.startswith("<"):
-            opened = [*opened, word]
-        place = token.end()
+        opened, place = open_then, token.end()
         if word == "\n" and text[:place].strip():
             after_line = (place, opened)
     return len(text), opened
+
+
+def _open_after(opened: list[str], word: str) -> list[str]:
+    if word.startswith("</"):
+        return opened[:-1]
+    return [*opened, word] if word.startswith("<") else opened
 
 
 def _name(tag: str) -> str:

@@ -3,7 +3,7 @@
 import re
 from html import escape, unescape
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lambdas.telegram_notifier.splitting import LONGEST, split_html
@@ -21,6 +21,7 @@ def visible(html: str) -> str:
     return re.sub(r"\s", "", unescape(TAG.sub("", html)))
 
 
+@example([("0", ""), ("0", ""), ("0", ""), ("0000\U00010000", "b"), ("0000\U00010000", "b"), ("0", "b")], 40, " ")
 @given(st.lists(PIECES, min_size=1, max_size=40), st.integers(40, 200), st.sampled_from(["\n", " ", ""]))
 def test_any_message(pieces: list[tuple[str, str]], limit: int, between: str) -> None:
     html = between.join(f"<{tag}>{escape(text)}</{tag}>" if tag else escape(text) for text, tag in pieces)
