@@ -52,16 +52,17 @@ class AccountStack(cdk.Stack):
         )
 
     def _record(self, domain: Domain, site: Site, foundation: FoundationStack) -> None:
-        name = site.name.capitalize()
+        """Named by what it is, not by the site: sites that swap roles swap addresses, and no moment has two primaries."""
+        failover = "PRIMARY" if site.is_active else "SECONDARY"
         route53.CfnRecordSet(
             self,
-            f"{name}Record",
+            f"{failover.capitalize()}Record",
             hosted_zone_id=domain.zone_id,
             name=domain.name,
             type="A",
             ttl="60",
-            set_identifier=site.name,
-            failover="PRIMARY" if site.is_active else "SECONDARY",
+            set_identifier=failover.lower(),
+            failover=failover,
             health_check_id=self._heartbeat(site).attr_health_check_id if site.is_active else None,
             resource_records=[foundation.address.attr_public_ip],
         )

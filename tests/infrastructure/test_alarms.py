@@ -13,6 +13,7 @@ from app.telemetry.metrics import METRICS
 
 Alarm = dict[str, Any]
 Templates = Mapping[str, dict[str, Any]]
+pytestmark = pytest.mark.timeout(300)
 SITES = ("tokyo", "frankfurt")
 OF_EC2 = {"StatusCheckFailed_System", "StatusCheckFailed_Instance"}
 _NODE_SOURCES = [path for path in (ROOT / "ec2_bootstrap").rglob("*") if path.is_file() and path.suffix != ".md"]

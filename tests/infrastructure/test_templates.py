@@ -14,6 +14,7 @@ from app.cloud.names import SiteNames as Deployed
 from cdk.names import SiteNames
 
 Templates = Mapping[str, dict[str, Any]]
+pytestmark = pytest.mark.timeout(300)
 SITES = ("tokyo", "frankfurt")
 
 
@@ -133,8 +134,11 @@ def with_a_domain(shared_folder: Path, assembly: Path, tmp_path_factory: pytest.
 
 def test_a_domain_leads_to_the_site_with_a_heartbeat(with_a_domain: Templates) -> None:
     template = with_a_domain["quantcloud-account"]
-    records = {one["Properties"]["SetIdentifier"]: one["Properties"] for one in resources(template, "AWS::Route53::RecordSet")}
-    assert {name: record["Failover"] for name, record in records.items()} == {"tokyo": "PRIMARY", "frankfurt": "SECONDARY"}
+    leads_to = {
+        one["Properties"]["Failover"]: one["Properties"]["ResourceRecords"][0]["Fn::GetStackOutput"]["StackName"]
+        for one in resources(template, "AWS::Route53::RecordSet")
+    }
+    assert leads_to == {"PRIMARY": "quantcloud-tokyo-foundation", "SECONDARY": "quantcloud-frankfurt-foundation"}
     (check,) = resources(template, "AWS::Route53::HealthCheck")
     assert check["Properties"]["HealthCheckConfig"]["AlarmIdentifier"] == {
         "Name": "quantcloud-tokyo-trader-heartbeat",

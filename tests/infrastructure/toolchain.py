@@ -39,7 +39,7 @@ def attempt(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.C
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=150,
+        timeout=240,
         check=False,
     )
 
