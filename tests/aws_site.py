@@ -1,6 +1,7 @@
 """A site on a double of AWS inside the test's process (moto), as the infrastructure makes it."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
+from moto.server import ThreadedMotoServer
 
 from app.cloud.names import SiteNames
 
@@ -28,7 +30,7 @@ class AwsSite:
     topics: dict[str, str]
 
     def client(self, service: str) -> Any:
-        return _client(service)
+        return _client(service, os.environ.get("AWS_ENDPOINT_URL"))
 
     def published(self) -> list[dict[str, Any]]:
         """The SNS records of the notices so far, oldest first; each only once."""
@@ -62,22 +64,45 @@ class AwsSite:
 
 
 @cache
-def _client(service: str) -> Any:
+def _client(service: str, endpoint: str | None) -> Any:
     """Making one takes longer than most that is done with it; all of them end in the double."""
-    return boto3.client(service, region_name=REGION)
+    return boto3.client(service, region_name=REGION, endpoint_url=endpoint)
 
 
 @contextmanager
 def aws_site(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsSite]:
     """Nothing here reaches a network; the credentials are nobody's."""
+    _nobody(monkeypatch)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        yield _made()
+
+
+@contextmanager
+def served_aws_site(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsSite]:
+    """The same as a server, for other processes: they find it by AWS_ENDPOINT_URL."""
+    _nobody(monkeypatch)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    try:
+        yield _made()
+    finally:
+        server.stop()
+
+
+def _nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with mock_aws():
-        site = AwsSite({}, {})
-        _make(site)
-        yield site
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def _made() -> AwsSite:
+    site = AwsSite({}, {})
+    _make(site)
+    return site
 
 
 def _make(site: AwsSite) -> None:
