@@ -20,7 +20,7 @@ class AccountStack(cdk.Stack):
         super().__init__(
             scope,
             "quantcloud-account",
-            env=cdk.Environment(account=config.account, region=config.active.region),
+            env=cdk.Environment(account=config.account, region=config.home_region),
             description="QuantCloud Matrix: budget and failover",
         )
         self._budget(config)

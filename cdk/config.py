@@ -118,9 +118,14 @@ class Config:
         return next((site for site in self.sites if not site.is_active), None)
 
     @property
+    def home_region(self) -> str:
+        """Where the budget and the failover records are kept: the first site's region, whichever site is active."""
+        return self.sites[0].region
+
+    @property
     def lease_region(self) -> str:
-        """Where the lease between sites is kept: away from the site that may go down."""
-        return (self.standby or self.active).region
+        """Where the lease between sites is kept: the last site's region, also when roles swap."""
+        return self.sites[-1].region
 
     @property
     def allowed_cidrs(self) -> tuple[str, ...]:
@@ -246,7 +251,7 @@ def _domain(value: Any) -> Domain | None:
         return None
     if not isinstance(name, str) or not re.fullmatch(r"([a-z0-9-]+\.)+[a-z]{2,}", name):
         raise BadConfiguration(f"quantcloud.domain.name: {name!r} is no name of a host, such as hook.example.com")
-    if not isinstance(zone_id, str) or not re.fullmatch(r"Z[A-Z0-9]{5,31}", zone_id):
+    if not isinstance(zone_id, str) or not re.fullmatch(r"[A-Z0-9]{8,32}", zone_id):
         raise BadConfiguration(
             f"quantcloud.domain.zone_id: {name} needs the id of its Route 53 hosted zone, such as Z0123456789ABC, not {zone_id!r}"
         )

@@ -4,6 +4,7 @@ Not proven here, for want of an engine: rights, alarms' evaluation, schedules, m
 The tests stand in the order of a system's life and need each other.
 """
 
+import hashlib
 import json
 import shutil
 import threading
@@ -61,20 +62,6 @@ class Aws:
 
 
 @pytest.fixture(scope="module")
-def variants(assembly: Path, shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """Two more assemblies: a line of code changed, and then the protection taken off."""
-    folder = tmp_path_factory.mktemp("variants")
-    changed = folder / "assets"
-    shutil.copytree(shared_folder / "assets", changed)
-    (changed / "release" / "app" / "__init__.py").write_text('"""Another release."""\n')
-    quick = {"CDK_VALIDATION": "false"}
-    with ThreadPoolExecutor() as pool:
-        code = pool.submit(synth, changed, folder / "code", **quick)
-        open_ = pool.submit(synth, changed, folder / "open", settings={"protected": False}, **quick)
-        return {"code": code.result(), "open": open_.result()}
-
-
-@pytest.fixture(scope="module")
 def aws(assembly: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     folder = tmp_path_factory.mktemp("aws")
     with double(folder / "double.log") as environment:
@@ -82,6 +69,29 @@ def aws(assembly: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aw
         run("cdk", "bootstrap", *(f"aws://{ACCOUNT}/{region}" for region in REGIONS), cwd=folder, **environment)
         aws.cdk("deploy", assembly, "--all", "--require-approval", "never")
         yield aws
+
+
+@pytest.fixture(scope="module")
+def variants(aws: Aws, shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Two more assemblies: a line of code changed; then the sites' roles swapped, a domain given, the protection taken off."""
+    folder = tmp_path_factory.mktemp("variants")
+    changed = folder / "assets"
+    shutil.copytree(shared_folder / "assets", changed)
+    (changed / "release" / "app" / "__init__.py").write_text('"""Another release."""\n')
+    zone = aws.client("route53").create_hosted_zone(Name="example.com", CallerReference="test")["HostedZone"]["Id"]
+    settings = {
+        "sites": {
+            "tokyo": {"region": SITES["tokyo"], "role": "standby"},
+            "frankfurt": {"region": SITES["frankfurt"], "role": "active"},
+        },
+        "domain": {"name": "hook.example.com", "zone_id": zone.rpartition("/")[2]},
+        "protected": False,
+    }
+    quick = {"CDK_VALIDATION": "false"}
+    with ThreadPoolExecutor() as pool:
+        code = pool.submit(synth, changed, folder / "code", **quick)
+        swapped = pool.submit(synth, changed, folder / "swapped", settings=settings, **quick)
+        return {"code": code.result(), "swapped": swapped.result()}
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -267,9 +277,30 @@ def test_nothing_is_deleted_while_it_is_protected(aws: Aws) -> None:
         cloudformation.delete_stack(StackName="quantcloud-tokyo-nodes")
 
 
+def test_sites_swap_roles_without_a_new_machine_and_the_name_leads_to_the_other(aws: Aws, variants: Mapping[str, Path]) -> None:
+    before = {site: aws.instance(site, "engine")["InstanceId"] for site in SITES}
+    aws.cdk("deploy", variants["swapped"], "--all", "--require-approval", "never")
+    assert {site: aws.instance(site, "engine")["InstanceId"] for site in SITES} == before
+    modes = {}
+    for site in SITES:
+        values = aws.client("ssm", site).get_parameter(Name=f"/quantcloud/{site}/node")["Parameter"]["Value"]
+        modes[site] = json.loads(values)["mode"]
+        digest = hashlib.sha256(values.encode()).hexdigest()[:12]
+        assert all(command.endswith(f" {digest}") for command in aws.releases(site).values())
+    assert modes == {"tokyo": "pilot-light", "frankfurt": "active"}
+    names = aws.client("route53")
+    (zone,) = names.list_hosted_zones()["HostedZones"]
+    records = names.list_resource_record_sets(HostedZoneId=zone["Id"])["ResourceRecordSets"]
+    leads_to = {record["Failover"]: record["ResourceRecords"][0]["Value"] for record in records if "Failover" in record}
+    assert leads_to == {
+        "PRIMARY": aws.instance("frankfurt", "engine")["PublicIpAddress"],
+        "SECONDARY": aws.instance("tokyo", "engine")["PublicIpAddress"],
+    }
+
+
 def test_leaving_keeps_only_what_is_kept_on_purpose(aws: Aws, variants: Mapping[str, Path]) -> None:
-    aws.cdk("deploy", variants["open"], "--all", "--require-approval", "never")
-    aws.cdk("destroy", variants["open"], "--all", "--force")
+    """Once the protection is off: the deployment before this one saw to that."""
+    aws.cdk("destroy", variants["swapped"], "--all", "--force")
     for site in SITES:
         names = {stack["StackName"] for stack in aws.client("cloudformation", site).describe_stacks()["Stacks"]}
         assert names == {"CDKToolkit"}

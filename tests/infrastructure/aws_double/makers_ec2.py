@@ -146,6 +146,12 @@ def _disassociate_address(context: Context, made: Made, properties: Properties) 
     context.client("ec2").disassociate_address(AssociationId=made.id)
 
 
+def _placement_group(context: Context, properties: Properties) -> Made:
+    """Only its name: moto has no placement."""
+    name = context.named(properties, "GroupName")
+    return Made(name, {"GroupName": name})
+
+
 def _instance(context: Context, properties: Properties) -> Made:
     direct = ("ImageId", "InstanceType", "BlockDeviceMappings", "EbsOptimized", "MetadataOptions", "DisableApiTermination")
     wanted = {name: properties[name] for name in direct if name in properties}
@@ -199,6 +205,6 @@ MAKERS = {
     "AWS::EC2::VolumeAttachment": Maker(_attach_volume, _detach_volume),
     "AWS::EC2::EIP": Maker(_address, _release_address),
     "AWS::EC2::EIPAssociation": Maker(_associate_address, _disassociate_address),
-    "AWS::EC2::PlacementGroup": Maker(lambda context, properties: Made(context.named(properties, "GroupName"))),
+    "AWS::EC2::PlacementGroup": Maker(_placement_group),
     "AWS::EC2::Instance": Maker(_instance, _terminate, _update_instance),
 }

@@ -1,6 +1,7 @@
 """Everything but EC2: rights, storage, messages, functions, measurements, names."""
 
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -245,7 +246,7 @@ def _update_table(context: Context, made: Made, old: Properties, new: Properties
 
 
 def _budget(context: Context, properties: Properties) -> Made:
-    name = f"{context.stack}-{context.logical_id}"
+    name = context.named({}, "BudgetName")
     budget = properties["Budget"] | {"BudgetName": name}
     budget["BudgetLimit"] = {key: str(value) for key, value in budget["BudgetLimit"].items()}
     context.client("budgets").create_budget(AccountId=ACCOUNT, Budget=budget)
@@ -256,10 +257,8 @@ def _budget(context: Context, properties: Properties) -> Made:
 
 def _health_check(context: Context, properties: Properties) -> Made:
     wanted = properties["HealthCheckConfig"]
-    made = context.client("route53").create_health_check(
-        CallerReference=context.stack + context.logical_id, HealthCheckConfig=wanted
-    )
-    return Made(made["HealthCheck"]["Id"])
+    made = context.client("route53").create_health_check(CallerReference=str(uuid.uuid4()), HealthCheckConfig=wanted)
+    return Made(made["HealthCheck"]["Id"], {"HealthCheckId": made["HealthCheck"]["Id"]})
 
 
 def _record(action: str, context: Context, properties: Properties) -> None:
@@ -273,6 +272,15 @@ def _record(action: str, context: Context, properties: Properties) -> None:
 def _create_record(context: Context, properties: Properties) -> Made:
     _record("CREATE", context, properties)
     return Made(properties["Name"])
+
+
+def _update_record(context: Context, made: Made, old: Properties, new: Properties) -> Made:
+    _record("UPSERT", context, new)
+    return made
+
+
+def _delete_record(context: Context, made: Made, properties: Properties) -> None:
+    _record("DELETE", context, properties)
 
 
 def _repository(context: Context, properties: Properties) -> Made:
@@ -332,7 +340,7 @@ MAKERS = {
     "AWS::Route53::HealthCheck": Maker(
         _health_check, _calling("route53", "delete_health_check", lambda made, _: {"HealthCheckId": made.id})
     ),
-    "AWS::Route53::RecordSet": Maker(_create_record, lambda context, made, properties: _record("DELETE", context, properties)),
+    "AWS::Route53::RecordSet": Maker(_create_record, _delete_record, _update_record),
     "AWS::ECR::Repository": Maker(
         _repository, _calling("ecr", "delete_repository", lambda made, _: {"repositoryName": made.id, "force": True})
     ),
