@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -101,6 +102,26 @@ def test_what_is_killed_comes_back(site: Pair, role: str, unit: str) -> None:
     until(f"{unit} is back", lambda: machine.main_pid(unit) not in (0, before))
     until("health", lambda: site.health().get("status") == "ok")
     assert machine.failed_units() == []
+
+
+def test_an_alert_finds_the_door_open_while_the_gateway_restarts(site: Pair) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        until("health", lambda: site.health().get("status") == "ok")
+        restarted = pool.submit(site.engine.run, "systemctl", "restart", "fastapi.service")
+        answer = site.alert("gateway-restart")
+        restarted.result()
+    assert answer.status_code == 200, answer.text
+    until("a covering stop", lambda: protected(site))
+    ended(site)
+
+
+def test_an_alert_for_a_trader_that_just_died_waits_for_the_next(site: Pair) -> None:
+    until("health", lambda: site.health().get("status") == "ok")
+    site.engine.kill("trader.service")
+    answer = site.alert("trader-dead")
+    assert answer.status_code == 200, answer.text
+    until("a covering stop", lambda: protected(site))
+    ended(site)
 
 
 def test_the_stream_node_reboots_in_a_trade(site: Pair) -> None:
