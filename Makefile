@@ -64,7 +64,7 @@ synth: $(DEV)    ## the templates, checked, into cdk.out (after make assets; nee
 	@$(INFRA) cdk synth --quiet $(if $(ACCOUNT),-c account=$(ACCOUNT)) $(SYNTH)
 
 deploy: assets   ## every site on AWS: docs/deploy.md first (DEPLOY="--require-approval never")
-	@$(INFRA) cdk deploy --all --concurrency 2 $(DEPLOY)
+	@$(INFRA) cdk deploy --all $(DEPLOY)
 
 lock:            ## refresh the hashed requirement files (needs uv)
 	uv pip compile pyproject.toml --extra install --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q -o requirements.txt

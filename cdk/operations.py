@@ -102,7 +102,7 @@ class OperationsStack(cdk.Stack):
             "SECRET_WEBHOOK_TOKEN": self._site.names.secret("webhook-token"),
             "ALLOWED_SOURCES": ",".join(self._config.allowed_cidrs),
         }
-        function = self._function("webhook_fallback", 3, environment, memory_mib=512)  # processor comes with memory: cold starts
+        function = self._function("webhook_fallback", 3, environment, memory_mib=1024)  # processor comes with memory: cold starts
         self._foundation.secrets["webhook-token"].grant_read(function.role)
         function.allow(("sqs:SendMessage", "sqs:GetQueueUrl"), queue.queue_arn)
         cdk.CfnOutput(self, "FallbackWebhookUrl", value=function.open_to_web(), description="for TradingView; the token follows")
