@@ -165,6 +165,15 @@ def test_the_same_one_again_applies_its_configuration_and_restarts_nothing(node:
     assert not any(note.startswith(("systemctl restart", "systemctl stop", "pip")) for note in new)
 
 
+def test_a_site_that_became_passive_stops_its_trader_though_the_release_is_the_same(node: Node) -> None:
+    node.deploy(node.release("1"))
+    _script(node.root / "shims" / "systemctl", "#!/bin/bash\n" + NOTE.format(what="systemctl"))
+    before = node.notes()
+    (node.root / "etc/quantcloud/passive").touch()
+    assert node.deploy(node.release("1")).returncode == 0
+    assert "systemctl stop trader.service" in node.notes()[len(before) :]
+
+
 def test_a_half_made_one_is_made_again(node: Node) -> None:
     node.deploy(node.release("1"))
     (folder,) = node.releases.iterdir()

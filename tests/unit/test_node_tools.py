@@ -85,6 +85,22 @@ def test_only_a_pilot_light_stops_itself(node: Node, mode: str, does: list[str])
     assert node.notes() == does
 
 
+@pytest.mark.parametrize(("mode", "is_passive"), [("pilot-light", True), ("warm", True), ("active", False)])
+def test_a_node_whose_site_became_passive_while_it_was_down_starts_no_trader(node: Node, mode: str, is_passive: bool) -> None:
+    assert node.run("addresses", said=json.dumps({"mode": mode})).returncode == 0
+    assert (node.root / "etc/quantcloud/passive").exists() is is_passive
+
+
+def test_a_boot_that_cannot_read_its_mode_goes_on_as_it_was(node: Node) -> None:
+    passive = node.root / "etc/quantcloud/passive"
+    ended = node.run("addresses", said="")
+    assert (ended.returncode, passive.exists()) == (0, False)
+    assert "going on with what is known" in ended.stderr
+    passive.touch()
+    assert node.run("addresses", said="").returncode == 0
+    assert passive.exists()
+
+
 def test_the_inboxs_password_is_made_once_a_boot_and_readable_to_few(node: Node) -> None:
     texts = []
     for _ in range(2):
