@@ -40,6 +40,7 @@ _serve = Mangum(_app, lifespan="off")
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     request = event["requestContext"]["http"]
+    request["path"] = f"/{request['path'].lstrip('/')}"  # a Function URL ends with a slash: //pause is pause
     answer: dict[str, Any] = _serve(event, context)  # type: ignore[arg-type]  # Mangum's types name no dict
     log.info("answered", extra={"method": request["method"], "path": request["path"], "status": answer["statusCode"]})
     return answer

@@ -67,6 +67,11 @@ def test_a_command_goes_into_the_queue_in_the_traders_words(site: AwsSite, call:
     assert read_request(command.request).command is CommandName(name)
 
 
+def test_the_address_may_be_written_with_the_slash_it_ends_with(site: AwsSite, call: Call) -> None:
+    assert call("POST", "//pause")[0] == 202
+    assert [command.request for command in queued(site)] == [{"command": "pause"}]
+
+
 def test_a_trade_is_closed_by_its_id(site: AwsSite, call: Call) -> None:
     assert call("POST", "/close/a1b2c3")[0] == 202
     assert [command.request for command in queued(site)] == [{"command": "close", "trade_id": "a1b2c3"}]
