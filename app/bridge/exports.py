@@ -30,6 +30,8 @@ class Exporter:
 
     async def export_recent(self) -> list[str]:
         """Names of what was written. Raises JournalUnavailable, CloudUnavailable, OSError."""
+        if not self._reader.is_begun:
+            return []
         today = day_of(self._clock.wall_ms())
         back = 1 if self._caught_up else DAYS_TO_CATCH_UP
         written = [name for days in range(back, -1, -1) for name in await self.export(today - timedelta(days=days))]

@@ -59,6 +59,8 @@ class NoticeDesk:
         return count
 
     async def _look(self) -> None:
+        if not self._reader.is_begun:
+            return
         if self._told is None:
             self._told = self._seen = await self._read_place()
         news = await self._reader.news(self._told, KINDS, _AT_ONCE)

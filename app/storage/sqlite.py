@@ -196,6 +196,11 @@ class JournalReader:
         self._path = path
         self._engine = _reading_engine(path)
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is one: where no trader has ever run, on a passive site, there is nothing to read, and no fault."""
+        return self._path.exists()
+
     async def trade(self, trade_id: str) -> StoredTrade | None:
         return await self._read(lambda connection: statements.read_trade(connection, trade_id))
 

@@ -495,6 +495,19 @@ async def test_days_are_exported_once_and_read_back_whole(aws: AwsSite, site: Si
         assert (tmp_path / "out" / name).read_bytes() == aws.object(f"journal/{name}")
 
 
+async def test_where_no_trader_ever_ran_there_is_nothing_to_tell_and_no_fault(aws: AwsSite, site: Site, tmp_path: Path) -> None:
+    clock, reader = ManualClock(NOW_MS), JournalReader(tmp_path / "journal.sqlite")
+    desk = NoticeDesk(reader, site.topics, tmp_path / "bridge.json", clock)
+    exporter = Exporter(reader, into_bucket(site.bucket), clock)
+    assert (await desk.tell(), await exporter.export_recent()) == (0, [])
+    async with journal_of(tmp_path) as journal:
+        assert await desk.tell() == 0
+        journal.append(note("paused", {"reason": "closed_externally"}))
+        await journal.flush()
+        assert await desk.tell() == 1
+        assert await exporter.export_recent() != []
+
+
 # --- the whole ------------------------------------------------------------------------------------------------------------
 
 
