@@ -75,7 +75,7 @@ async def gateway_world(
     journal = SqliteJournal(directory / "journal.sqlite")
     await journal.open()
     inbox, gateway_inbox = RedisInbox(redis.url), inbox_at(redis.url)
-    config = GatewayConfig(port=0, **{"token": SecretStr(TOKEN), "reply_within_s": 0.1} | settings)
+    config = GatewayConfig(port=0, **{"token": SecretStr(TOKEN), "reply_within_s": 0.25} | settings)
     stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
     reader = JournalReader(directory / "journal.sqlite")
     store = FileSecretStore(directory / "secrets")
