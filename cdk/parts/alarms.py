@@ -10,7 +10,7 @@ from constructs import Construct
 
 from cdk import names
 from cdk.config import Site
-from cdk.parts.alarm_rules import RULES, AlarmRule, Limit, Severity, Silence
+from cdk.parts.alarm_rules import RULES, TRADER, AlarmRule, Limit, Severity, Silence
 from cdk.parts.functions import Function
 from cdk.parts.instance_alarms import RUNBOOKS
 
@@ -38,7 +38,7 @@ class Alarms(Construct):
                 rule.threshold,
                 rule.limit,
                 rule.periods,
-                rule.silence,
+                _silence(rule, site),
             )
 
     def watch_function(self, function: Function) -> None:
@@ -87,6 +87,11 @@ class Alarms(Construct):
         alarm.add_alarm_action(tell)
         alarm.add_ok_action(tell)
         self.all.append(alarm)
+
+
+def _silence(rule: AlarmRule, site: Site) -> Silence:
+    """A standby's trader does not run, whatever else does."""
+    return rule.silence if site.is_active or rule.service != TRADER else Silence.CALM
 
 
 def own_metric(service: str, name: str, statistic: str, period_s: int = 60) -> cloudwatch.Metric:

@@ -157,14 +157,15 @@ def test_the_operators_address_is_let_in_beside_tradingviews(with_a_domain: Temp
     assert sorted(rule["FromPort"] for rule in rules) == [80, 443]
 
 
-def test_a_warm_standby_is_released_to_and_missed(with_a_domain: Templates) -> None:
+def test_a_warm_standby_is_released_to_and_missed_but_not_its_trader(with_a_domain: Templates) -> None:
     associations = resources(with_a_domain["quantcloud-frankfurt-nodes"], "AWS::SSM::Association")
     assert all("WaitForSuccessTimeoutSeconds" in one["Properties"] for one in associations)
     silence = {
         one["Properties"]["AlarmName"]: one["Properties"]["TreatMissingData"]
         for one in resources(with_a_domain["quantcloud-frankfurt-operations"], "AWS::CloudWatch::Alarm")
     }
-    assert silence["quantcloud-frankfurt-trader-heartbeat"] == "breaching"
+    assert silence["quantcloud-frankfurt-gateway-down"] == silence["quantcloud-frankfurt-market-redis-down"] == "breaching"
+    assert silence["quantcloud-frankfurt-trader-heartbeat"] == "notBreaching"  # which does not run there
     assert len(list(resources(with_a_domain["quantcloud-frankfurt-nodes"], "AWS::EC2::PlacementGroup"))) == 1
 
 
