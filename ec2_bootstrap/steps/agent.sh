@@ -10,7 +10,7 @@ cloudwatch_agent() {
   QUANTCLOUD_LOG_FILES=$(log_files_of "$QUANTCLOUD_ROLE")
   place "$TEMPLATES/cloudwatch-agent.json" /etc/quantcloud/cloudwatch-agent.json
   if [[ ! -x $ROOT$AGENT/bin/amazon-cloudwatch-agent-ctl ]] && ! install_agent; then
-    warn "NO CLOUDWATCH AGENT: logs and metrics stay on this node. The next release or boot tries again."
+    warn "NO CLOUDWATCH AGENT: logs and metrics stay on this node. The next deployment tries again."
     return
   fi
   if has_changed /etc/quantcloud/cloudwatch-agent.json || ! systemctl is-active --quiet amazon-cloudwatch-agent.service; then

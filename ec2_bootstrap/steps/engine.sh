@@ -48,7 +48,7 @@ letsencrypt() {
   if [[ -n $QUANTCLOUD_EMAIL ]]; then contact=(--email "$QUANTCLOUD_EMAIL"); fi
   certbot certonly --quiet --non-interactive --agree-tos "${contact[@]}" --dns-route53 --keep-until-expiring \
     --deploy-hook 'systemctl reload nginx' --domain "$QUANTCLOUD_DOMAIN" && return
-  warn "no certificate for $QUANTCLOUD_DOMAIN yet: the next release or boot asks again"
+  warn "no certificate for $QUANTCLOUD_DOMAIN yet: the next deployment asks again"
   return 1
 }
 
