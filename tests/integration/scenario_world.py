@@ -48,7 +48,8 @@ from app.trader.config import TraderConfig
 from app.trader.service import Trader
 
 PATIENCE_S = 20.0
-JOURNAL_LAG_S = 3.0  # several worlds share one busy host; in the end it has to agree to the last digit
+# Several worlds share one busy host, and a life that died before it wrote leaves it to the next; in the end it has to agree.
+JOURNAL_LAG_S = 15.0
 BEAT_S = 0.05  # of the market
 STALL_S = 0.3  # a beat so late: the host gave this process no time, which is nobody's fault
 STRIDES = 5  # beats in which the market goes to another price

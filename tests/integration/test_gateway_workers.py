@@ -92,6 +92,9 @@ async def test_there_are_four_workers_and_every_line_of_their_log_is_json_withou
     async with httpx.AsyncClient(base_url=served.url, timeout=WITHIN_S, trust_env=False) as client:
         assert (await client.get("/health")).status_code == 503  # there is no trader
         await client.post(f"/webhook/{TOKEN}", content=b"not an alert")
+        async with asyncio.timeout(WITHIN_S):
+            while served.log.read_text().count("Booting worker") < 4:  # the first answers while the last still starts
+                await client.get("/health")
     lines = served.log.read_text().splitlines()
     assert sum("Booting worker" in json.loads(line)["event"] for line in lines) == 4
     assert TOKEN not in "".join(lines)
