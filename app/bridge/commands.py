@@ -14,24 +14,36 @@ from app.bus.port import LASTING_S, AlertEnvelope, BusUnavailable, Inbox
 from app.clock import Clock
 from app.cloud.messages import QueuedCommand, UnreadableMessage
 from app.cloud.queues import Message, SqsQueue
+from app.cloud.topics import Notice, Severity
 from app.domain.operator_requests import BadOperatorRequest, CommandName, OperatorRequest, read_request
 
 log = structlog.get_logger(__name__)
 
-EXPIRES_MS = 300_000
+LET_TRADE_WITHIN_MS, STOP_WITHIN_MS = 300_000, 900_000
 ANSWER_WITHIN_S = 10.0
 _REMEMBERED = 20
 _LET_TRADE = frozenset({CommandName.ARM, CommandName.RESUME, CommandName.RESET})
 
 
 class CommandBridge:
-    """What stops trading or ends trades is obeyed however late; what lets trading begin again only within five minutes."""
+    """One that comes too late is not obeyed, and ``tell`` gets a notice of it: it was meant for other trades than today's.
 
-    def __init__(self, queue: SqsQueue, inbox: Inbox, clock: Clock, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
+    What stops trading or ends trades may be 15 minutes old, what lets trading begin again five.
+    """
+
+    def __init__(
+        self,
+        queue: SqsQueue,
+        inbox: Inbox,
+        clock: Clock,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        tell: Callable[[Notice], None],
+    ) -> None:
         self._queue = queue
         self._inbox = inbox
         self._clock = clock
         self._spawn = spawn
+        self._tell = tell
         self.outcomes: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)  # newest last
 
     async def carry(self, wait_s: int) -> int:
@@ -50,12 +62,20 @@ class CommandBridge:
             await self._queue.give_back(message)
             return
         age_ms = self._age_ms(message, command)
-        if request.command in _LET_TRADE and age_ms > EXPIRES_MS:
-            log.warning("command_expired", id=command.id, command=request.command.value, age_ms=age_ms)
-            self._remember(command, request, {"status": "expired"})
+        if age_ms > (LET_TRADE_WITHIN_MS if request.command in _LET_TRADE else STOP_WITHIN_MS):
+            self._expired(command, request, age_ms)
         else:
             await self._put(message, command, request)
         await self._queue.delete(message)
+
+    def _expired(self, command: QueuedCommand, request: OperatorRequest, age_ms: int) -> None:
+        if any(outcome["id"] == command.id for outcome in self.outcomes):
+            return  # obeyed in time, or told already
+        what = " ".join(request.to_json().values())
+        log.warning("command_expired", id=command.id, command=what, age_ms=age_ms)
+        self._remember(command, request, {"status": "expired"})
+        words = f"It came to the node {age_ms // 60_000} minutes after it was given. Give it again if it is still meant."
+        self._tell(Notice(Severity.WARNING, "command_expired", f"not obeyed, too late: {what}", words))
 
     async def _put(self, message: Message, command: QueuedCommand, request: OperatorRequest) -> None:
         name = f"operator-{command.id}"

@@ -45,7 +45,7 @@ async def run_bridge(
         async with asyncio.TaskGroup() as group:
             notices = NoticeDesk(reader, site.topics, place, clock)
             alerts = AlertBridge(site.alerts, inbox, signals, clock, notices.add)
-            commands = CommandBridge(site.commands, inbox, clock, group.create_task)
+            commands = CommandBridge(site.commands, inbox, clock, group.create_task, notices.add)
             status = StatusShelf(inbox, site.bucket, site.names.site, commands.outcomes, clock)
             exporter = Exporter(reader, into_bucket(site.bucket), clock)
             tasks = (

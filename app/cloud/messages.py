@@ -21,7 +21,7 @@ class UnreadableMessage(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class QueuedAlert:
-    """An authenticated delivery as it came in, byte for byte: what makes two deliveries one alert may be the body's hash.
+    """An authenticated delivery as it came in, but for its token: what makes two deliveries one alert may be the body's hash.
 
     ``received_ms`` is the Lambda's wall clock at the request's arrival. Alerts grow stale from then on.
     """

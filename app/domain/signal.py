@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from app.domain.body_token import without_token
 from app.domain.instrument import Side
 from app.domain.refusals import refuse
 from app.domain.verdict import Refusal
@@ -184,13 +185,13 @@ def alert_key(alert: Alert, raw: bytes | str) -> tuple[str, int]:
 def repeat_key(
     sender_id: str | None, symbol: str, action: str, bar_time_ms: int | None, tf: str | None, raw: bytes | str
 ) -> tuple[str, int]:
-    """The sender's own id, else symbol, action, bar time and timeframe; with neither, the hash of the body."""
+    """The sender's own id, else symbol, action, bar time and timeframe; with neither, the hash of the body but for its token."""
     if sender_id is not None:
         return f"id:{sender_id}", KEY_TTL_S
     if bar_time_ms is not None:
         return f"bar:{symbol}:{action}:{bar_time_ms}:{tf or ''}", KEY_TTL_S
     data = raw if isinstance(raw, bytes) else raw.encode("utf-8", "surrogatepass")
-    return f"body:{sha256(data).hexdigest()}", BODY_KEY_TTL_S
+    return f"body:{sha256(without_token(data)).hexdigest()}", BODY_KEY_TTL_S
 
 
 def json_fields(body: bytes | str) -> dict[str, Any] | Refusal:

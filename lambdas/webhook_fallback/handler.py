@@ -1,7 +1,7 @@
 """Function URL in, SQS FIFO out. Standard library and boto3 only: TradingView hangs up after 3 s, a cold start included.
 
-The body goes on as it came, byte for byte: what it means, whether it is a repetition and whether it is too old is decided on the
-engine node, by the code that judges the gateway's alerts. So the answer says that it was taken, never what became of it.
+The body goes on as it came, but for its token: what it means, whether it is a repetition and whether it is too old is decided on
+the engine node, by the code that judges the gateway's alerts. So the answer says that it was taken, never what became of it.
 Environment: ALERTS_QUEUE_URL, SECRET_WEBHOOK_TOKEN (the secret's name), ALLOWED_SOURCES (CIDRs; TradingView's when absent).
 """
 
@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from app.cloud.messages import QueuedAlert
+from app.domain.body_token import without_token
 from lambdas.webhook_fallback.addresses import address_of
 from lambdas.webhook_fallback.doors import TRADINGVIEW, TokenDoor, comes_from, networks, offered_tokens
 
@@ -61,7 +62,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         if not _door.admits(offered_tokens(path_token, headers, body), received_ms):
             log.warning("refused: token")
             return _answer(401, {"error": "no valid token"})
-        _send(QueuedAlert(address, body, received_ms), request["requestId"])
+        _send(QueuedAlert(address, without_token(body), received_ms), request["requestId"])
     except (ClientError, BotoCoreError) as error:
         raise NotTaken(_named(error)) from None
     log.info("queued an alert of %d bytes", len(body))

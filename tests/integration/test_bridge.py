@@ -118,7 +118,7 @@ class Node:
 def node(site: Site, redis: RedisWorld) -> Node:
     inbox, clock, notices, tasks = redis.inbox(), ManualClock(NOW_MS), list[Notice](), list[asyncio.Task[None]]()
     alerts = AlertBridge(site.alerts, inbox, SignalRules(), clock, notices.append)
-    commands = CommandBridge(site.commands, inbox, clock, lambda work: tasks.append(asyncio.create_task(work)))
+    commands = CommandBridge(site.commands, inbox, clock, lambda work: tasks.append(asyncio.create_task(work)), notices.append)
     return Node(inbox, redis.inbox(), alerts, commands, clock, notices, tasks)
 
 
@@ -141,12 +141,13 @@ async def test_an_alert_by_the_lambda_is_the_alert_the_gateway_would_have_put(aw
     assert aws.waiting("alerts") == 0
 
 
-async def test_four_deliveries_by_two_routes_are_one_alert(aws: AwsSite, node: Node) -> None:
-    parsed = parse_alert(BUY)
+@pytest.mark.parametrize("body", [BUY, BUY[:-1] + b', "token": "%s"}' % WEBHOOK_TOKEN.encode()], ids=["plain", "with its token"])
+async def test_four_deliveries_by_two_routes_are_one_alert(aws: AwsSite, node: Node, body: bytes) -> None:
+    parsed = parse_alert(body)
     assert isinstance(parsed, Alert)
-    await node.inbox.put(envelope_for(parsed, BUY, NOW_MS - 40, 0.0))  # the gateway's own
+    await node.inbox.put(envelope_for(parsed, body, NOW_MS - 40, 0.0))  # the gateway's own
     for number in range(3):
-        await send(BUY, NOW_MS + number)
+        await send(body, NOW_MS + number)
     assert await node.alerts.carry(0) == 3
     assert len(await node.taken(1)) == 1
     assert await node.nothing_more()
@@ -321,14 +322,23 @@ async def test_a_command_delivered_again_is_obeyed_once(aws: AwsSite, node: Node
         task.cancel()
 
 
+STOPPING, LETTING_TRADE = ("pause", "flatten", "disarm"), ("resume", "arm")
+
+
 @pytest.mark.parametrize(
-    ("name", "obeyed"), [("pause", True), ("flatten", True), ("disarm", True), ("resume", False), ("arm", False)]
+    ("name", "age_s", "obeyed"),
+    [(name, age_s, age_s < 901) for name in STOPPING for age_s in (301, 899, 901)]
+    + [(name, age_s, age_s < 301) for name in LETTING_TRADE for age_s in (299, 301)],
 )
-async def test_late_commands_only_stop(aws: AwsSite, node: Node, name: str, obeyed: bool) -> None:
-    command(aws, name, NOW_MS - 300_001)
+async def test_a_command_from_before_an_outage_is_not_obeyed_and_people_are_told(
+    aws: AwsSite, node: Node, name: str, age_s: int, obeyed: bool
+) -> None:
+    command(aws, name, NOW_MS - age_s * 1000)
     await node.commands.carry(0)
     assert await node.nothing_more() is not obeyed
     assert [outcome["status"] for outcome in node.commands.outcomes] == ["accepted" if obeyed else "expired"]
+    told = [] if obeyed else [f"not obeyed, too late: {name}"]
+    assert [notice.subject for notice in node.notices] == told
     assert aws.waiting("commands") == 0
     for task in node.tasks:
         task.cancel()
