@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from app.domain.trade.messages import Failure
 from app.telemetry.metrics import Metrics
 from app.trader.live_trade import LiveTrade
 
@@ -23,11 +24,18 @@ class TradeMetrics:
         if kind == "planned":
             self._metrics.emit({"fee_r": float(live.trade.plan.fee_r)})
         elif kind == "order_failed":
-            self._metrics.emit({"order_rejects": 1}, failure=str(data["failure"]))
+            self._not_taken(Failure(data["failure"]))
         elif kind in COUNTED:
             self._metrics.emit({kind: 1})
         elif live.trade.plan.is_managed and live.milestones.get(kind) is data and "since_alert_ms" in data:
             self._first(kind, float(data["since_alert_ms"]))
+
+    def _not_taken(self, failure: Failure) -> None:
+        """A maker's order that would have taken is the market's doing, and nobody is to be woken for it."""
+        if failure is Failure.POST_ONLY:
+            self._metrics.emit({"post_only_refused": 1})
+        else:
+            self._metrics.emit({"order_rejects": 1}, failure=failure.value)
 
     def _first(self, kind: str, since_alert_ms: float) -> None:
         """The first order of a trade is its entry. No wait was intended before its acknowledgement."""

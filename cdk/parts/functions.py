@@ -69,6 +69,7 @@ class Function(Construct):
             dead_letter_queue=self.dead_letters,
             environment={
                 "SITE": site.name,
+                "ROLE": site.role.value,
                 "POWERTOOLS_SERVICE_NAME": name,
                 "POWERTOOLS_METRICS_NAMESPACE": names.METRICS,
                 **environment,

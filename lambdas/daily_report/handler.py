@@ -1,6 +1,7 @@
 """Once a day, after midnight UTC: the report of the day that has ended. ``{"day": "2026-11-19"}`` as the event asks for another.
 
-Environment: SITE, BUCKET, TOPIC_INFO. Running it again writes the same files and sends the summary again.
+Environment: SITE, ROLE (a standby's report is no report: it does not trade), BUCKET, TOPIC_INFO. Running it again writes the same
+files and sends the summary again.
 """
 
 import json
@@ -23,11 +24,15 @@ _s3 = boto3.client("s3")
 _ssm = boto3.client("ssm")
 _sns = boto3.client("sns")
 _ONE_DAY = timedelta(days=1)
+STANDBY = "standby"
 
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     names, bucket, day = SiteNames(os.environ["SITE"]), os.environ["BUCKET"], _day(event)
+    if os.environ.get("ROLE") == STANDBY and "day" not in event:
+        log.info("a standby does not trade: nothing to report", extra={"day": day.isoformat()})
+        return {"day": day.isoformat(), "report": None}
     report = daily_report(names.site, day, _trades(bucket, day), _funding(names))
     address = _write(bucket, report)
     _sns.publish(

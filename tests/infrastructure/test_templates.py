@@ -51,6 +51,13 @@ def test_the_active_site_waits_for_its_releases_and_the_sleeping_one_does_not(te
     assert (waits("tokyo"), waits("frankfurt")) == ({True}, {False})
 
 
+@pytest.mark.parametrize(("site", "role"), [("tokyo", "active"), ("frankfurt", "standby")])
+def test_each_function_knows_its_sites_role(templates: Templates, site: str, role: str) -> None:
+    functions = list(resources(templates[f"quantcloud-{site}-operations"], "AWS::Lambda::Function"))
+    told = [function["Properties"]["Environment"]["Variables"].get("ROLE") for function in functions]
+    assert told == [role] * 5
+
+
 def test_what_is_kept_when_all_else_goes(templates: Templates) -> None:
     kept = {
         resource["Type"]

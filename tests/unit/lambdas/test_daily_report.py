@@ -48,6 +48,25 @@ def trades() -> list[ClosedTrade]:
     return [*of_day, closed(4, "2", closed_ms=NOON_MS - DAY_MS), closed(5, "9", closed_ms=NOON_MS + DAY_MS), *long_ago]
 
 
+@pytest.mark.parametrize(("role", "told"), [("active", 1), ("standby", 0), ("", 1)])
+def test_a_standby_sends_no_report_of_its_own_accord(
+    site: AwsSite, monkeypatch: pytest.MonkeyPatch, role: str, told: int
+) -> None:
+    monkeypatch.setenv("ROLE", role)
+    module = importlib.import_module("lambdas.daily_report.handler")
+    done = module.handler({"time": "2026-11-20T00:20:00Z"}, Context())
+    assert (done["report"] is not None, len(site.published())) == (bool(told), told)
+
+
+def test_what_a_standby_traded_when_it_was_active_can_be_asked_for(
+    site: AwsSite, monkeypatch: pytest.MonkeyPatch, trades: list[ClosedTrade]
+) -> None:
+    monkeypatch.setenv("ROLE", "standby")
+    put(site, trades)
+    said, _, _ = report(site, {"day": DAY.isoformat()})
+    assert said["spans"]["day"]["together"]["trades"] == 3
+
+
 def test_the_figures_are_those_of_the_statistics(site: AwsSite, trades: list[ClosedTrade]) -> None:
     put(site, trades)
     said, _, _ = report(site)
