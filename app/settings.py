@@ -8,10 +8,10 @@ import os
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import quote, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -63,6 +63,9 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+_REAL_EXCHANGE = ("fapi.binance.com", "ws-fapi.binance.com")
+
+
 class ExchangeSettings(_Section):
     mode: Mode = Mode.PAPER
     rest_url: _HttpUrl = "http://127.0.0.1:18080"
@@ -72,6 +75,16 @@ class ExchangeSettings(_Section):
     api_secret: SecretStr = SecretStr("paper")
     recv_window_ms: Annotated[int, Field(ge=500, le=60_000)] = 3_000
     timeout_s: Annotated[float, Field(gt=0)] = 4.0
+
+    @model_validator(mode="after")
+    def _only_live_trades_for_real(self) -> Self:
+        """Arming guards the mode ``live`` alone: orders of any other must not reach the real exchange."""
+        for name, address in (("rest_url", self.rest_url), ("order_url", self.order_url)):
+            if self.mode is not Mode.LIVE and address and urlsplit(address).hostname in _REAL_EXCHANGE:
+                raise ValueError(
+                    f"{name} {address} is the real exchange: mode {self.mode} must not trade there; mode live must be armed"
+                )
+        return self
 
 
 class RedisSettings(_Section):
@@ -126,10 +139,15 @@ class SecretsSettings(_Section):
 
 
 class CloudSettings(_Section):
-    """A node on AWS: the site it belongs to and where that is. Without a site nothing of AWS is used."""
+    """A node on AWS: the site it belongs to and where that is. Without a site nothing of AWS is used.
+
+    ``memory`` is a folder in memory (tmpfs) of one process alone: what AWS said last is kept there, for a restart at which it
+    does not answer. Without it such a restart waits for AWS.
+    """
 
     site: Annotated[str, Field(pattern=r"^[a-z0-9-]{0,32}$")] = ""
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]{0,32}$")] = ""
+    memory: Path | None = None
 
 
 class LogSettings(_Section):
@@ -168,6 +186,21 @@ class Settings(BaseSettings):
         return tuple(sources)
 
 
+class _GivenAlone(Settings):
+    """Neither the environment nor a file has a say."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
 class BadSettings(Exception):
     """One line a person can act on: which setting, what is wrong with it, where it stands."""
 
@@ -194,10 +227,22 @@ def load_settings(told_by: Mapping[str, str] | None = None, **overrides: Any) ->
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise BadSettings(_in_words(first["type"], [str(part) for part in first["loc"]], first["msg"], told_by or {})) from None
+        raise _in_one_line(error, told_by or {}) from None
     except (ValueError, OSError) as error:
         raise BadSettings(f"settings file {path} (QC_CONFIG): {error}") from None
+
+
+def check_settings(told_by: Mapping[str, str], **values: Any) -> None:
+    """Judge ``values`` as ``load_settings`` would on a machine that says nothing else. Raises BadSettings."""
+    try:
+        _GivenAlone(**values)
+    except ValidationError as error:
+        raise _in_one_line(error, told_by) from None
+
+
+def _in_one_line(error: ValidationError, told_by: Mapping[str, str]) -> BadSettings:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return BadSettings(_in_words(first["type"], [str(part) for part in first["loc"]], first["msg"], told_by))
 
 
 def _check_names() -> None:
@@ -211,11 +256,15 @@ def _check_names() -> None:
 def _in_words(kind: str, where: list[str], message: str, told_by: Mapping[str, str]) -> str:
     name = ".".join(where) or "settings"
     variable = f"QC_{'__'.join(where).upper()}"
-    elsewhere = next((place for told, place in told_by.items() if f"{told}.".startswith(f"{name}.")), None)
+    elsewhere = next((place for told, place in told_by.items() if _is_within(told, name) or _is_within(name, told)), None)
     written = elsewhere or (variable if variable in os.environ else os.environ.get("QC_CONFIG", variable))
     if kind == "extra_forbidden":
         return f"setting {name} ({written}): there is no such setting{_instead(where[-1], _section(where[:-1]))}"
     return f"setting {name} ({written}): {message.removeprefix('Value error, ')}"
+
+
+def _is_within(name: str, other: str) -> bool:
+    return f"{name}.".startswith(f"{other}.")
 
 
 def _section(where: list[str]) -> type[BaseModel]:

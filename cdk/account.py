@@ -20,13 +20,13 @@ class AccountStack(cdk.Stack):
         super().__init__(
             scope,
             "quantcloud-account",
-            env=cdk.Environment(account=config.account, region=config.home_region),
+            env=cdk.Environment(account=config.account, region=config.common_region),
             description="QuantCloud Matrix: budget and failover",
         )
         self._budget(config)
         if config.domain:
-            for site in config.sites:
-                if site.name in foundations:
+            for site in (config.active, config.takes_over):
+                if site:
                     self._record(config.domain, site, foundations[site.name])
 
     def _budget(self, config: Config) -> None:
@@ -68,12 +68,16 @@ class AccountStack(cdk.Stack):
         )
 
     def _heartbeat(self, site: Site) -> route53.CfnHealthCheck:
-        """Healthy is who has a heartbeat: Route 53's own checkers stand outside the security group."""
+        """Healthy is who has a heartbeat: Route 53's own checkers stand outside the security group.
+
+        Route 53 reads the alarm's measurements, not its state. None at all (a dead trader, a dark region) is unhealthy: the last
+        known status of a region that went dark is healthy for ever.
+        """
         alarm = route53.CfnHealthCheck.AlarmIdentifierProperty(name=site.names.alarm(HEARTBEAT_ALARM), region=site.region)
         return route53.CfnHealthCheck(
             self,
             "Heartbeat",
             health_check_config=route53.CfnHealthCheck.HealthCheckConfigProperty(
-                type="CLOUDWATCH_METRIC", alarm_identifier=alarm, insufficient_data_health_status="LastKnownStatus"
+                type="CLOUDWATCH_METRIC", alarm_identifier=alarm, insufficient_data_health_status="Unhealthy"
             ),
         )

@@ -9,7 +9,8 @@ from cdk_nag import AwsSolutionsChecks
 
 from cdk.account import AccountStack
 from cdk.assets import Assets
-from cdk.config import BadConfiguration, Config, Site, read_config
+from cdk.config import BadConfiguration, Config, Site
+from cdk.config_file import read_config
 from cdk.foundation import FoundationStack
 from cdk.lease import LeaseStack
 from cdk.nodes import NodesStack
@@ -52,11 +53,11 @@ def main() -> None:
     app = cdk.App()
     account = app.node.try_get_context("account") or os.environ.get("CDK_DEFAULT_ACCOUNT")
     folder = app.node.try_get_context("assets") or ROOT / "build"
-    check(app)
     try:
         build(app, read_config(app.node.try_get_context("quantcloud"), account), Assets(Path(folder)))
     except BadConfiguration as wrong:
         sys.exit(str(wrong))
+    check(app)
     app.synth()
 
 

@@ -13,7 +13,7 @@ class LeaseStack(cdk.Stack):
         super().__init__(
             scope,
             "quantcloud-lease",
-            env=cdk.Environment(account=config.account, region=config.lease_region),
+            env=cdk.Environment(account=config.account, region=config.common_region),
             description="QuantCloud Matrix: the lease between sites, and the open plans",
             termination_protection=config.protected,
         )

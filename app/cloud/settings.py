@@ -1,11 +1,12 @@
 """Settings on a node: what the site's parameters and secrets say comes after the environment, and wins (rule 10).
 
 Parameters are ``/quantcloud/<site>/exchange/mode`` for the setting exchange.mode; a list is JSON. Secrets are fetched by the
-machine's role into this process's memory and are never written anywhere.
+machine's role into memory and are never written to a disk.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -13,7 +14,7 @@ from app.cloud.clients import client
 from app.cloud.errors import NotThere
 from app.cloud.names import SiteNames
 from app.cloud.parameters import read_parameters, read_secret, read_secret_fields
-from app.settings import BadSettings, Settings, load_settings
+from app.settings import BadSettings, CloudSettings, Settings, check_settings, load_settings
 
 MARKET_REDIS = "market-redis"
 
@@ -29,24 +30,36 @@ class Secret(Enum):
 _TOKENS: Mapping[Secret, str] = {Secret.WEBHOOK_TOKEN: "auth.token", Secret.OPERATOR_TOKEN: "operator.token"}
 
 
-def load_node_settings(*wanted: Secret) -> Settings:
-    """The whole tree; on a node with a site also its parameters, and those of its secrets that are ``wanted``.
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a site says: settings by their dotted names, and where each was read."""
 
-    Raises BadSettings and CloudUnavailable.
-    """
-    here = load_settings()
-    if not here.cloud.site:
-        return here
-    names, region = SiteNames(here.cloud.site), here.cloud.region
-    values, told_by = _parameters(client("ssm", region), names)
+    values: dict[str, Any]
+    told_by: dict[str, str]
+
+
+def read_site(cloud: CloudSettings, wanted: Iterable[Secret], *, hurried: bool = False) -> Told:
+    """Its parameters, and those of its secrets that are ``wanted``. Raises BadSettings and CloudUnavailable."""
+    names = SiteNames(cloud.site)
+    values, told_by = _parameters(client("ssm", cloud.region, hurried=hurried), names)
     settings = load_settings(told_by, **_tree(values))
-    secrets = client("secretsmanager", region)
+    secrets = client("secretsmanager", cloud.region, hurried=hurried)
     for secret in wanted:
         _add_secret(secrets, names, secret, values, told_by)
     if settings.redis.needs_market_password:
         values["redis.market_password"] = read_secret(secrets, names.secret(MARKET_REDIS))
         told_by["redis.market_password"] = f"secret {names.secret(MARKET_REDIS)}"
-    return load_settings(told_by, **_tree(values))
+    return Told(values, told_by)
+
+
+def settled(told: Told) -> Settings:
+    """The whole tree with what a site says in it. Raises BadSettings."""
+    return load_settings(told.told_by, **_tree(told.values))
+
+
+def check_site_settings(texts: Mapping[str, str], place: str) -> None:
+    """Judge by dotted names what a site's parameters are to say, as its nodes would at their start. Raises BadSettings."""
+    check_settings(dict.fromkeys(texts, place), **_tree({name: _value(name, text) for name, text in texts.items()}))
 
 
 def _parameters(ssm: Any, names: SiteNames) -> tuple[dict[str, Any], dict[str, str]]:

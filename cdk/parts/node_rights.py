@@ -68,7 +68,7 @@ def _grant_folders(node: Node, foundation: FoundationStack, folders: Sequence[st
 
 
 def _grant_lease(node: Node, config: Config) -> None:
-    table = f"arn:aws:dynamodb:{config.lease_region}:{config.account}:table/{names.LEASE_TABLE}"
+    table = f"arn:aws:dynamodb:{config.common_region}:{config.account}:table/{names.LEASE_TABLE}"
     _allow(node, [f"dynamodb:{action}" for action in _TABLE_ACTIONS], (table,))
 
 

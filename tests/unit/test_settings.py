@@ -52,6 +52,19 @@ def test_a_mistake_is_one_line_that_names_the_setting(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("mode", ["paper", "demo"])
+@pytest.mark.parametrize(("name", "address"), [("REST", "https://fapi.binance.com/"), ("ORDER", "wss://ws-fapi.binance.com:443")])
+def test_only_the_mode_that_must_be_armed_reaches_the_real_exchange(
+    monkeypatch: pytest.MonkeyPatch, mode: str, name: str, address: str
+) -> None:
+    monkeypatch.setenv("QC_EXCHANGE__MODE", mode)
+    monkeypatch.setenv(f"QC_EXCHANGE__{name}_URL", address)
+    with pytest.raises(BadSettings, match="is the real exchange"):
+        load_settings()
+    monkeypatch.setenv("QC_EXCHANGE__MODE", "live")
+    assert load_settings().exchange.mode.value == "live"
+
+
 def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QC_CONFIG", "/nowhere/quantcloud.toml")
     with pytest.raises(BadSettings, match=r"/nowhere/quantcloud\.toml"):
