@@ -53,11 +53,13 @@ def _serve(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
 
 def _settings(*secrets: str) -> Settings:
     """On a node also the site's parameters, and those of its secrets that this process needs."""
-    from app.cloud.settings import Secret, load_node_settings
+    from app.cloud.node import load_node_settings
+    from app.cloud.settings import Secret
 
-    settings = load_node_settings(*(Secret(secret) for secret in secrets))
-    _configure_logging(settings)
-    return settings
+    node = load_node_settings(*(Secret(secret) for secret in secrets))
+    _configure_logging(node.settings)
+    node.tell()
+    return node.settings
 
 
 def _configure_logging(settings: Settings, *more: SecretStr) -> None:

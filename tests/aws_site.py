@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 from moto import mock_aws
 from moto.server import ThreadedMotoServer
@@ -87,6 +88,7 @@ def served_aws_site(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsSite]:
     host, port = server.get_host_and_port()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
     try:
+        httpx.post(f"http://{host}:{port}/moto-api/reset")  # its state is the process's, whatever server it had before
         yield _made()
     finally:
         server.stop()

@@ -8,8 +8,9 @@ from fastapi import FastAPI
 from app.bus.redis import RedisInbox
 from app.clock import SystemClock
 from app.cloud.errors import CloudUnavailable
+from app.cloud.node import NodeSettings, load_node_settings
 from app.cloud.secret_store import secret_store
-from app.cloud.settings import Secret, load_node_settings
+from app.cloud.settings import Secret
 from app.gateway.application import create_app
 from app.gateway.config import BadGatewayConfig, GatewayConfig
 from app.settings import BadSettings, Settings
@@ -42,12 +43,13 @@ def create() -> FastAPI:
         raise SystemExit(f"quantcloud: {error}") from None
 
 
-def _application(settings: Settings) -> FastAPI:
-    exchange = settings.exchange
+def _application(node: NodeSettings) -> FastAPI:
+    settings, exchange = node.settings, node.settings.exchange
     tokens = (token for token in (settings.auth.token, settings.operator.token) if token is not None)
     configure_logging(
         settings.log.level, json_lines=settings.log.json_lines, secrets=[exchange.api_key, exchange.api_secret, *tokens]
     )
+    node.tell()
     if settings.redis.inbox_url is None:
         raise BadSettings("setting redis.inbox_url: needed here, such as redis://127.0.0.1:6379/0 (QC_REDIS__INBOX_URL)")
     inbox, reader = RedisInbox(settings.redis.inbox_url), JournalReader(settings.journal.path)

@@ -157,6 +157,13 @@ def test_no_unit_holds_a_secret_and_every_long_running_one_comes_back(unit: Path
         assert "MemoryMax=" in text or "redis" in unit.name  # which limit themselves
 
 
+@pytest.mark.parametrize("name", ["trader", "fastapi", "websocket"])
+def test_what_a_service_remembers_of_aws_lies_in_memory_and_is_its_own(name: str) -> None:
+    lines = (TEMPLATES / "systemd" / f"{name}.service").read_text().splitlines()
+    assert f"Environment=QC_CLOUD__MEMORY=%t/quantcloud-{name}" in lines
+    assert {f"RuntimeDirectory=quantcloud-{name}", "RuntimeDirectoryMode=0700", "RuntimeDirectoryPreserve=yes"} <= set(lines)
+
+
 def test_the_vital_signs_are_in_the_embedded_metric_format() -> None:
     code = "import runpy,sys; print(runpy.run_path(sys.argv[1])['line']('engine', {'redis_up': 1.0}, 5))"
     said = subprocess.run(

@@ -10,13 +10,18 @@ from aws_site import NAMES, OPERATOR_TOKEN, REGION, SITE, WEBHOOK_TOKEN, AwsSite
 from pydantic import SecretStr
 
 from app.cloud.errors import CloudUnavailable
+from app.cloud.node import load_node_settings as load_node
 from app.cloud.secret_store import SecretsManagerStore, secret_store
-from app.cloud.settings import Secret, load_node_settings
-from app.settings import BadSettings, Mode, load_settings
+from app.cloud.settings import Secret
+from app.settings import BadSettings, Mode, Settings, load_settings
 from app.settings_table import rows
 from app.storage.secrets import IN_FORCE, PROPOSED, ExchangeKey, FileSecretStore, SecretsUnavailable
 
 KEY, OTHER = (ExchangeKey(SecretStr(f"{n}-api-key-of-the-exchange"), SecretStr(f"{n}-very-secret")) for n in ("first", "second"))
+
+
+def load_node_settings(*wanted: Secret) -> Settings:
+    return load_node(*wanted).settings
 
 
 @pytest.fixture
