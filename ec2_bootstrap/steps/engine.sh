@@ -21,6 +21,8 @@ history_database() {
     say "PostgreSQL $version keeps its data in $data"
   fi
   place "$TEMPLATES/postgresql.conf" "/etc/postgresql/$version/main/conf.d/quantcloud.conf"
+  place "$TEMPLATES/systemd/postgresql.conf" /etc/systemd/system/postgresql@.service.d/quantcloud.conf
+  systemctl daemon-reload
   systemctl enable --quiet postgresql.service
   if has_changed "/etc/postgresql/$version/main/conf.d/quantcloud.conf"; then systemctl restart "postgresql@$version-main.service"; fi
   systemctl start "postgresql@$version-main.service"
@@ -47,7 +49,7 @@ letsencrypt() {
   local contact=(--register-unsafely-without-email)
   if [[ -n $QUANTCLOUD_EMAIL ]]; then contact=(--email "$QUANTCLOUD_EMAIL"); fi
   certbot certonly --quiet --non-interactive --agree-tos "${contact[@]}" --dns-route53 --keep-until-expiring \
-    --deploy-hook 'systemctl reload nginx' --domain "$QUANTCLOUD_DOMAIN" && return
+    --deploy-hook 'systemctl try-reload-or-restart nginx' --domain "$QUANTCLOUD_DOMAIN" && return
   warn "no certificate for $QUANTCLOUD_DOMAIN yet: the next deployment asks again"
   return 1
 }

@@ -250,6 +250,11 @@ async def test_no_log_holds_a_token_whatever_becomes_of_the_request(front: Front
         json.loads(line)
 
 
+async def test_an_alert_too_many_is_told_to_come_again(front: Front) -> None:
+    """503: TradingView gives up on 429."""
+    assert front.burst(TRADINGVIEW, f"/webhook/{TOKEN}", 60) == {200, 503}
+
+
 async def test_a_body_over_the_limit_is_refused_before_the_gateway(front: Front, gateway: Gateway) -> None:
     assert front.ask(TRADINGVIEW, "/webhook", body=b"x" * 16_385).status == 413
     assert front.ask(TRADINGVIEW, "/webhook", body=b"x" * 16_384).status == 200

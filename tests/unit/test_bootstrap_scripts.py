@@ -1,5 +1,6 @@
 """The node's scripts and templates: clean, renderable, and understood by the programs they are for."""
 
+import itertools
 import json
 import os
 import re
@@ -122,6 +123,71 @@ def test_the_agent_is_installed_only_with_its_makers_signature(tmp_path: Path) -
     assert not is_taken("937616F3450B7D806CBD9725D58167303B789C72")
     (tmp_path / "agent.deb").write_text("another agent")
     assert not is_taken(fingerprint)
+
+
+CERTBOT = """#!/bin/bash
+printf '%s\\n' "$@" > "$QUANTCLOUD_ROOT/asked"
+[[ -e $QUANTCLOUD_ROOT/works ]] || exit 1
+"""
+OURS = "etc/quantcloud/tls/fullchain.pem", "etc/quantcloud/tls/privkey.pem"
+
+
+def certificate(root: Path, domain: str = "", email: str = "") -> subprocess.CompletedProcess[str]:
+    """The step, with a certbot that notes what it is asked; it works where there is a file ``works``."""
+    (root / "shims").mkdir(exist_ok=True)
+    (root / "shims/certbot").write_text(CERTBOT)
+    (root / "shims/certbot").chmod(0o755)
+    path = f"{root}/shims:{os.environ['PATH']}"
+    return shell("certificate", root, PATH=path, QUANTCLOUD_DOMAIN=domain, QUANTCLOUD_EMAIL=email)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+class TestCertificate:
+    def test_with_a_domain_it_is_proven_through_route_53_and_no_port_is_opened(self, tmp_path: Path) -> None:
+        (tmp_path / "works").touch()
+        assert certificate(tmp_path, "trade.example.com", "me@example.com").returncode == 0
+        asked = (tmp_path / "asked").read_text().splitlines()
+        assert asked[0] == "certonly"
+        assert {"--dns-route53", "--non-interactive", "--agree-tos", "--keep-until-expiring"} <= set(asked)
+        assert not {"--standalone", "--webroot", "--nginx"} & set(asked)
+        after = dict(itertools.pairwise(asked))
+        assert (after["--domain"], after["--email"]) == ("trade.example.com", "me@example.com")
+        assert after["--deploy-hook"] == "systemctl try-reload-or-restart nginx"  # a renewed one is taken up
+        assert [os.readlink(tmp_path / name) for name in OURS] == [
+            f"/etc/letsencrypt/live/trade.example.com/{name}.pem" for name in ("fullchain", "privkey")
+        ]
+
+    def test_without_an_address_to_write_to_it_is_asked_for_all_the_same(self, tmp_path: Path) -> None:
+        (tmp_path / "works").touch()
+        certificate(tmp_path, "trade.example.com")
+        asked = (tmp_path / "asked").read_text().splitlines()
+        assert "--register-unsafely-without-email" in asked
+        assert "--email" not in asked
+
+    def test_until_it_is_had_the_node_signs_for_itself_and_says_so_loudly(self, tmp_path: Path) -> None:
+        ended = certificate(tmp_path, "trade.example.com")
+        assert ended.returncode == 0
+        assert "no certificate for trade.example.com yet" in ended.stderr
+        assert "*** bootstrap: TLS is SELF-SIGNED" in ended.stderr
+        show = ["openssl", "x509", "-noout", "-subject", "-in", str(tmp_path / OURS[0])]
+        assert "trade.example.com" in subprocess.run(show, capture_output=True, text=True, check=True).stdout
+        assert (tmp_path / OURS[1]).stat().st_mode & 0o077 == 0
+        (tmp_path / "works").touch()
+        assert certificate(tmp_path, "trade.example.com").stderr == ""
+        assert (tmp_path / OURS[0]).is_symlink()
+
+    def test_without_a_domain_nobody_is_asked_and_the_certificate_stays_the_same(self, tmp_path: Path) -> None:
+        texts = []
+        for _ in range(2):
+            assert "TLS is SELF-SIGNED" in certificate(tmp_path).stderr
+            texts.append((tmp_path / OURS[0]).read_text())
+        assert texts[0] == texts[1]
+        assert not (tmp_path / "asked").exists()
+
+
+def test_the_inbox_is_written_to_disk_at_every_alert_and_hears_this_machine_only() -> None:
+    lines = (TEMPLATES / "redis" / "inbox-redis.conf").read_text().splitlines()
+    assert {"appendonly yes", "appendfsync always", "no-appendfsync-on-rewrite no", "bind 127.0.0.1"} <= set(lines)
 
 
 UNITS = sorted(path for path in (TEMPLATES / "systemd").iterdir() if path.suffix in (".service", ".timer", ".socket"))

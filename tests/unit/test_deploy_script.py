@@ -20,6 +20,12 @@ if [[ $1 == -m && $2 == pip ]]; then
   echo "pip $*" >> "$NOTES"; [[ ! -e no-wheels ]]; exit
 fi
 if [[ $1 == -c ]]; then [[ ! -e cannot-be-imported ]]; exit; fi
+if [[ "$2 $3" == "app operator" ]]; then
+  echo "asked $(date +%s.%N)" >> "$NOTES"
+  trades=$(grep -c asked "$NOTES")
+  if [[ ! -e $QUANTCLOUD_ROOT/restless ]] && ((trades > 3)); then trades=3; fi
+  printf '{"trades": ["%s"]}' "$trades"
+fi
 """
 HEALTHY = """#!/bin/bash
 [[ $* == *--note* ]] && exit 0
@@ -71,8 +77,8 @@ class Node:
                 zipped.writestr(flag, "")
         return path
 
-    def deploy(self, archive: Path, role: str = "engine") -> subprocess.CompletedProcess[str]:
-        environment = {"PATH": f"{self.root}/shims:{os.environ['PATH']}", "QUANTCLOUD_ROOT": str(self.root)}
+    def deploy(self, archive: Path, role: str = "engine", **more: str) -> subprocess.CompletedProcess[str]:
+        environment = {**more, "PATH": f"{self.root}/shims:{os.environ['PATH']}", "QUANTCLOUD_ROOT": str(self.root)}
         environment["NOTES"] = str(self.root / "notes")
         command = ["bash", str(self.root / "bin" / "deploy"), role, str(archive)]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -172,6 +178,23 @@ def test_a_site_that_became_passive_stops_its_trader_though_the_release_is_the_s
     (node.root / "etc/quantcloud/passive").touch()
     assert node.deploy(node.release("1")).returncode == 0
     assert "systemctl stop trader.service" in node.notes()[len(before) :]
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+@pytest.mark.parametrize("restless", [False, True])
+def test_a_trader_is_stopped_in_a_calm_moment_if_there_is_one(node: Node, restless: bool) -> None:
+    """Not in the seconds after a new trade, whose entry may still be without its stop; but a release does not wait for ever."""
+    node.deploy(node.release("1"))
+    _script(node.root / "shims" / "systemctl", "#!/bin/bash\n" + NOTE.format(what="systemctl"))  # the trader is active
+    if restless:
+        (node.root / "restless").touch()
+    before = len(node.notes())
+    ended = node.deploy(node.release("2"), QUANTCLOUD_CALM_WITHIN_S="5")
+    assert ended.returncode == 0
+    new = node.notes()[before:]
+    asked = [float(note.split()[1]) for note in new[: new.index("systemctl stop trader.service")] if note.startswith("asked")]
+    assert ("no calm moment within 5 s" in ended.stdout) is restless
+    assert asked[-1] - asked[0 if restless else 2] > 2.0  # whole seconds are counted
 
 
 def test_a_half_made_one_is_made_again(node: Node) -> None:
