@@ -1,7 +1,8 @@
 """Every ten minutes: funding of BTC, ETH and SOL, per 8 hours, against the limits that the trader itself obeys.
 
 The trader reads funding from the exchange's stream and applies the same rule by itself: without this function it trades no
-differently, and people know less. Environment: SITE, TOPIC_WARNING, EXCHANGE_URL, SYMBOLS.
+differently, and people know less. Environment: SITE, ROLE (a standby measures and tells nobody: the active site does), TOPIC_WARNING,
+EXCHANGE_URL, SYMBOLS.
 """
 
 import json
@@ -18,6 +19,7 @@ from app.domain.risk.funding import FundingRules
 from lambdas.funding_monitor.rates import Funding, changes, read_funding
 
 SERVICE, NAMESPACE = "funding_monitor", "QuantCloud"
+STANDBY = "standby"
 EXCHANGE_URL, SYMBOLS = "https://fapi.binance.com", "BTCUSDT,ETHUSDT,SOLUSDT"
 
 log = Logger(service=SERVICE)
@@ -38,7 +40,7 @@ def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     symbols_now = {each.symbol: each.to_json() for each in found}
     limits = {"skip_above": f"{rules.skip_above}", "short_cap_above": f"{rules.short_cap_above}"}
     said = {"symbols": symbols_now, "limits": limits}
-    if crossed := changes(before.get("symbols", {}), found):
+    if (crossed := changes(before.get("symbols", {}), found)) and os.environ.get("ROLE") != STANDBY:
         _tell(names, crossed)
     # Last, so that what was not told is told the next time.
     _ssm.put_parameter(Name=names.parameter(FUNDING), Value=json.dumps(said), Type="String", Overwrite=True)

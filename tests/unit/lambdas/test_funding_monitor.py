@@ -124,6 +124,16 @@ async def test_a_crossing_is_told_once_each_way(site: AwsSite, look: Look, rates
     assert "shorts are held as usual" in notice["Message"]
 
 
+async def test_a_standby_measures_and_leaves_the_telling_to_the_active_site(
+    site: AwsSite, look: Look, rates: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROLE", "standby")
+    rates["SOLUSDT"] = "0.0009"
+    await look()
+    assert kept(site)["symbols"]["SOLUSDT"]["skip"]
+    assert site.published() == []
+
+
 async def test_a_sites_own_limits_count(site: AwsSite, look: Look, rates: dict[str, str]) -> None:
     rates["BTCUSDT"] = "0.0004"
     assert not (await look())["symbols"]["BTCUSDT"]["skip"]
