@@ -1,8 +1,8 @@
 """Every ten minutes: funding of BTC, ETH and SOL, per 8 hours, against the limits that the trader itself obeys.
 
 The trader reads funding from the exchange's stream and applies the same rule by itself: without this function it trades no
-differently, and people know less. Environment: SITE, ROLE (a standby measures and tells nobody: the active site does), TOPIC_WARNING,
-EXCHANGE_URL, SYMBOLS.
+differently, and people know less. Environment: SITE, ROLE (a standby measures and tells nobody: the active site does),
+TOPIC_WARNING, EXCHANGE_URL, SYMBOLS.
 """
 
 import json
