@@ -3,6 +3,9 @@
 Whoever runs a trader on the simulated venue tells an ``Invariants`` what happens, as it happens: plans and entries of the
 journal, orders as they leave, what the exchange says, and that time is about to pass. The exchange's side of the truth is
 read from the venue itself. Limits of time are those of ``app.storage.audit``, which looks at a trade again once it is over.
+
+I1 is judged by the exchange and by the orders that left, to the millisecond, and not by what the journal says of either. Only
+I3 holds the journal against the exchange, and leaves it the moment in which the trader writes after its orders have left.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,8 +22,9 @@ from app.domain.trade.state import is_beyond
 from app.simulator.venue import Venue
 from app.storage.audit import ESCALATION_LIMIT_MS, EXIT_LIMIT_MS, NAKED_LIMIT_MS, Breach
 from app.storage.port import Entry, FillNote, Note, TradeClosed
+from app.trader.desk import WRITE_AFTER_S
 
-TOLD_WITHIN_S = 0.005  # the trader writes down what it did once the orders have left
+GRAIN_S = 1e-6  # of two clocks that mean the same moment
 INVARIANTS = {
     "I1": "the open quantity is under a working stop within 1 s, or its escalation ends within 2.5 s",
     "I2": "one alert makes at most one trade",
@@ -49,7 +53,8 @@ class _Leg:
     journalled: Decimal = Decimal(0)  # signed sum of the journal's fills
     tightest: Decimal | None = None  # trigger of the best working stop the exchange has acknowledged
     uncovered_since: float | None = None
-    escalated: bool = False
+    escalated: bool = False  # a stop has left when the first second was over
+    exiting: bool = False  # a market exit has left
     differs_since: float | None = None
 
 
@@ -59,18 +64,19 @@ class _Watched:
     legs: tuple[_Leg, ...]
     bought: Decimal = Decimal(0)
     paid: Decimal = Decimal(0)
-    exiting: bool = False
     fills: set[tuple[str, int]] = field(default_factory=set)  # a recovered trade writes its fills again
     reported: set[tuple[str, int]] = field(default_factory=set)  # what lasts is said once: invariant, leg
 
 
 class Invariants:
-    """``lag_s``: how long the journal may trail the exchange before that counts as a difference."""
+    """``lag_s``: how long the journal may trail the exchange before that counts as a difference. ``hearing_s``: how long the
+    exchange's word may be on its way to the trader, whose seconds begin when it hears."""
 
-    def __init__(self, venue: Venue, clock: Clock, *, lag_s: float = TOLD_WITHIN_S) -> None:
+    def __init__(self, venue: Venue, clock: Clock, *, lag_s: float = WRITE_AFTER_S, hearing_s: float = 0.0) -> None:
         self._venue = venue
         self._clock = clock
         self._lag_s = lag_s
+        self._hearing_s = hearing_s
         self._live: dict[str, _Watched] = {}
         self._closed: set[str] = set()
         self._keys: dict[str, str] = {}  # alert key → trade
@@ -98,7 +104,7 @@ class Invariants:
     def entry_written(self, entry: Entry) -> None:
         match entry:
             case Note(trade_id=trade_id, kind=kind, data=data):
-                self._noted(trade_id, kind, str(data.get("reason", "")), int(data.get("leg", 0)))
+                self._noted(kind, str(data.get("reason", "")))
                 self._breaker(kind, str(data.get("breaker", "")))
             case FillNote(trade_id=trade_id, fill=fill):
                 self._filled(trade_id, fill)
@@ -127,6 +133,8 @@ class Invariants:
         self._check("I7", name.trade_id, as_planned, f"{order.client_id} is no order of the plan")
         self._check("I7", name.trade_id, order.client_id not in self._sent, f"{order.client_id} was sent twice")
         self._sent.add(order.client_id)
+        if leg is not None:
+            self._answers_for_cover(leg, name.purpose)
 
     def exchange_said(self, event: ExchangeEvent) -> None:
         if isinstance(event, OrderState) and event.kind is OrderKind.ALGO and event.status is OrderStatus.OPEN:
@@ -148,7 +156,12 @@ class Invariants:
         self._absent = True
 
     def back(self) -> None:
+        """It lives, and is past its reconciliation."""
         self._absent = False
+        self.excuse()
+
+    def excuse(self) -> None:
+        """What has gone on so long begins now: the host gave nobody any time."""
         now = self._clock.monotonic()
         for watched in self._live.values():
             for leg in watched.legs:
@@ -157,16 +170,11 @@ class Invariants:
 
     # -- what follows from one event --------------------------------------------------------------------------------------
 
-    def _noted(self, trade_id: str, kind: str, reason: str, leg: int) -> None:
-        watched = self._live.get(trade_id)
+    def _noted(self, kind: str, reason: str) -> None:
         if kind == "paused":
             self._paused = reason or "paused"
         elif kind == "operator_resume":
             self._paused = ""
-        elif watched is not None and kind == "stop_escalated":
-            watched.legs[leg].escalated = True
-        elif watched is not None and kind in ("exit", "hedge_exit"):
-            watched.exiting = True
 
     def _breaker(self, kind: str, breaker: str) -> None:
         if kind == "breaker_tripped":
@@ -212,6 +220,14 @@ class Invariants:
         if not worse:
             leg.tightest = state.price
 
+    def _answers_for_cover(self, leg: _Leg, purpose: Purpose) -> None:
+        """A stop sent when the first second is over is its escalation, by the trader's own clock; an exit ends the leg."""
+        if purpose is Purpose.EXIT:
+            leg.exiting = True
+        elif purpose is Purpose.STOP and leg.uncovered_since is not None:
+            naked_s = self._clock.monotonic() - leg.uncovered_since
+            leg.escalated = leg.escalated or naked_s >= NAKED_LIMIT_MS / 1000 - self._hearing_s - GRAIN_S
+
     # -- what must hold at every moment -----------------------------------------------------------------------------------
 
     def _look(self, *, at_rest: bool = False) -> None:
@@ -226,12 +242,13 @@ class Invariants:
 
     def _look_at_cover(self, trade_id: str, watched: _Watched, index: int, leg: _Leg, held: Decimal) -> None:
         now = self._clock.monotonic()
-        since, limit_ms = leg.uncovered_since, _limit_ms(watched, leg)
+        since = leg.uncovered_since
         naked_ms = 0.0 if since is None else (now - since) * 1000
-        in_time = naked_ms <= limit_ms + 1e-6
+        in_time = naked_ms <= _limit_ms(leg) + (self._hearing_s + GRAIN_S) * 1000
         self._check_lasting("I1", trade_id, watched, index, in_time, f"{leg.symbol}: {naked_ms:.0f} ms without a working stop")
         if held * leg.side.sign <= 0 or self._is_covered(trade_id, leg, held):
             leg.uncovered_since, leg.escalated = None, False
+            leg.exiting = leg.exiting and held * leg.side.sign > 0
         elif since is None:
             leg.uncovered_since = now
 
@@ -284,8 +301,8 @@ class Invariants:
             watched.reported.add(key)
 
 
-def _limit_ms(watched: _Watched, leg: _Leg) -> float:
-    """How long a leg may be without a working stop: longer once a second stop or the exit is on its way."""
-    if watched.exiting:
+def _limit_ms(leg: _Leg) -> float:
+    """How long it may be without a working stop: longer once a second stop or the exit has left."""
+    if leg.exiting:
         return EXIT_LIMIT_MS
-    return ESCALATION_LIMIT_MS if leg.escalated else NAKED_LIMIT_MS + TOLD_WITHIN_S * 1000
+    return ESCALATION_LIMIT_MS if leg.escalated else NAKED_LIMIT_MS

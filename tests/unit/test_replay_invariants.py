@@ -11,9 +11,10 @@ from app.domain.instrument import Side
 from app.domain.orders import LimitOrder, MarketOrder, StopOrder, TimeInForce
 from app.domain.plan import OrderName, Plan, Purpose, trade_id_for
 from app.exchange.in_memory import InMemoryExchange
-from app.replay.invariants import TOLD_WITHIN_S, Invariants
+from app.replay.invariants import Invariants
 from app.simulator.venue import Venue
 from app.storage.port import FillNote, Note
+from app.trader.desk import WRITE_AFTER_S
 
 PRICE = Decimal(85_000)
 QUANTITY = Decimal("0.018")
@@ -59,6 +60,14 @@ class Desk:
         assert state is not None
         self.watch.exchange_said(state)
 
+    def on_the_wire(self, purpose: Purpose, attempt: int = 0) -> None:
+        """It has left, and has not arrived."""
+        name = self.client_id(purpose, attempt)
+        if purpose is Purpose.EXIT:
+            self.watch.order_sent(MarketOrder(name, "BTCUSDT", Side.SELL, QUANTITY, reduce_only=True))
+        else:
+            self.watch.order_sent(StopOrder(name, "BTCUSDT", Side.SELL, Decimal(84_600), QUANTITY))
+
     async def passes(self, seconds: float) -> None:
         self.watch.time_passes()
         self.clock.advance(seconds)
@@ -89,10 +98,43 @@ async def test_a_proper_trade_breaks_nothing_and_is_looked_at_all_along() -> Non
 async def test_i1_a_position_without_a_stop_for_more_than_a_second_and_said_once() -> None:
     desk = Desk()
     await desk.enter()
-    await desk.passes(0.99)
+    await desk.passes(1.0)
     assert desk.broken == []
-    await desk.passes(0.02)
+    await desk.passes(0.001)
     await desk.passes(5)
+    assert desk.broken == ["I1"]
+
+
+async def test_i1_what_the_journal_says_covers_nothing() -> None:
+    desk = Desk()
+    await desk.enter()
+    await desk.passes(1.0)
+    for kind in ("stop_escalated", "exit", "covered"):
+        desk.watch.entry_written(Note(desk.plan.trade_id, kind, 0, 0, {"leg": 0, "reason": "operator"}))
+    await desk.passes(0.001)
+    assert desk.broken == ["I1"]
+
+
+async def test_i1_a_stop_sent_again_within_the_second_is_no_escalation() -> None:
+    desk = Desk()
+    await desk.enter()
+    for attempt, after_s in enumerate((0.05, 0.1, 0.2, 0.4)):
+        await desk.passes(after_s)
+        desk.on_the_wire(Purpose.STOP, attempt)
+    await desk.passes(0.251)
+    assert desk.broken == ["I1"]
+
+
+async def test_i1_a_market_exit_has_a_second_more_than_the_escalation() -> None:
+    desk = Desk()
+    await desk.enter()
+    await desk.passes(1.0)
+    desk.on_the_wire(Purpose.STOP, 1)
+    await desk.passes(1.5)
+    desk.on_the_wire(Purpose.EXIT)
+    await desk.passes(1.0)
+    assert desk.broken == []
+    await desk.passes(0.001)
     assert desk.broken == ["I1"]
 
 
@@ -108,10 +150,10 @@ async def test_i1_an_escalation_has_until_two_and_a_half_seconds() -> None:
     desk = Desk()
     await desk.enter()
     await desk.passes(1.0)
-    desk.watch.entry_written(Note(desk.plan.trade_id, "stop_escalated", 0, 0, {"leg": 0}))
-    await desk.passes(1.49)
+    desk.on_the_wire(Purpose.STOP, 1)
+    await desk.passes(1.5)
     assert desk.broken == []
-    await desk.passes(0.02)
+    await desk.passes(0.001)
     assert desk.broken == ["I1"]
 
 
@@ -126,6 +168,21 @@ async def test_i1_time_in_which_the_trader_is_dead_does_not_count() -> None:
     await desk.stop()
     await desk.passes(5)
     assert desk.broken == []
+
+
+async def test_what_the_host_keeps_from_everybody_is_excused_but_brings_no_dead_trader_back() -> None:
+    desk = Desk()
+    await desk.enter()
+    await desk.passes(0.9)
+    desk.watch.excuse()
+    await desk.passes(0.9)
+    desk.watch.absent()
+    desk.watch.excuse()
+    await desk.passes(60)
+    assert desk.broken == []
+    desk.watch.back()
+    await desk.passes(1.001)
+    assert desk.broken == ["I1"]
 
 
 def test_i2_an_alert_makes_one_trade() -> None:
@@ -146,7 +203,7 @@ async def test_i3_a_fill_the_journal_does_not_have() -> None:
     await desk.send(order, is_written=False)
     await desk.stop()
     assert desk.broken == []  # not yet: it may be on its way
-    await desk.passes(TOLD_WITHIN_S + 0.001)
+    await desk.passes(WRITE_AFTER_S + 0.001)
     assert desk.broken == ["I3"]
 
 
