@@ -1,6 +1,6 @@
 """What the exchange and the stream node tell, brought to whoever keeps it and to the trades it concerns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -53,8 +53,10 @@ class Hearing:
         self._funding_interval_h = funding_interval_h
         self.exchange_up = False
 
-    async def latest_market(self) -> None:
-        """What the stream node has said last, if the bus answers: without it entries stop, recovery goes on."""
+    async def latest_market(self, symbol: str) -> None:
+        """What the stream node has said last, if the bus answers: without it entries stop, recovery goes on. A quote of the
+        exchange's own comes first: how old the rest is would else be told by the rest. Raises ExchangeError."""
+        self._market.absorb(await self._exchange.quote(symbol))
         try:
             self._market.absorb_all(await self._bus.latest())
         except BusUnavailable as error:
@@ -88,28 +90,38 @@ class Hearing:
         while True:
             try:
                 subscription = self._bus.subscribe()
-                self._market.absorb_all(await self._bus.latest())
+                self._catch_up(await self._bus.latest())
                 async for message in subscription:
                     self._hear(message)
             except BusUnavailable as error:
                 log.warning("market_bus_unreachable", error=str(error))
             await self._clock.sleep(BUS_RETRY_S)
 
+    def _catch_up(self, messages: Sequence[MarketMessage]) -> None:
+        """What was said last while nobody listened. A bar that closed meanwhile still moves a stop or ends a trade, which tell
+        by its time whether it is too old; a quote could not tell."""
+        self._market.absorb_all(messages)
+        for message in messages:
+            self._tell_of_bar(message)
+
     def _hear(self, message: MarketMessage) -> None:
         self._market.absorb(message)
+        self._tell_of_bar(message)
         if isinstance(message, Quote):
             if live := self._desk.owner_of(message.symbol):
                 self._desk.tell(live.trade_id, QuoteSeen(message))
-        elif isinstance(message, BarIndicators) and message.interval_ms == self._timeframe_ms:
-            self._tell_trades_of(message.symbol, BarClosed(message))
-        elif isinstance(message, StructureReading) and message.interval_ms == self._timeframe_ms:
-            self._tell_trades_of(message.symbol, StructureSeen(message))
         elif isinstance(message, FlowReading):
             if (live := self._desk.owner_of(message.symbol)) and live.trade.main.window is Window.MAKER:
                 self._tell_trades_of(message.symbol, FlowSeen(message))
         elif isinstance(message, MarkPrice):
             self._account.mark(message)
             self._tell_of_funding(message)
+
+    def _tell_of_bar(self, message: MarketMessage) -> None:
+        if isinstance(message, BarIndicators) and message.interval_ms == self._timeframe_ms:
+            self._tell_trades_of(message.symbol, BarClosed(message))
+        elif isinstance(message, StructureReading) and message.interval_ms == self._timeframe_ms:
+            self._tell_trades_of(message.symbol, StructureSeen(message))
 
     def _tell_of_funding(self, mark: MarkPrice) -> None:
         """Only a rate that shortens a hold is news to a trade, and only once: a mark comes every second."""

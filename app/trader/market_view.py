@@ -70,8 +70,20 @@ class MarketState:
                 self._health_seen_at = self._clock.monotonic()
 
     def absorb_all(self, messages: Sequence[MarketMessage]) -> None:
+        """What was said last, however long ago, while nobody listened."""
         for message in messages:
-            self.absorb(message)
+            if isinstance(message, Quote):
+                self._remember(message)
+            else:
+                self.absorb(message)
+
+    def _remember(self, quote: Quote) -> None:
+        """It replaces no newer one, and does not count as seen just now."""
+        known = self.quotes.get(quote.symbol)
+        if known is None or quote.time_ms > known.time_ms:
+            self.absorb(quote)
+            age_ms = max(0, self._exchange_clock.now_ms() - quote.time_ms)
+            self.quote_seen_at[quote.symbol] = self._clock.monotonic() - age_ms / 1000
 
     def quote_age_s(self, symbol: str) -> float | None:
         """Seconds since a quote of this symbol reached us, on our own clock."""

@@ -212,7 +212,7 @@ class Trader:
         await self._lease.become_holder()
         lives = await self._switches.start()
         await connect(self._exchange, self._clock)
-        await self._hearing.latest_market()
+        await self._hearing.latest_market(self._config.rules.symbol)
         self._account.read(await self._exchange.account())
         await self._reconciler.recover_trades(lives)
         await self.risk.start()

@@ -323,6 +323,41 @@ def test_an_inbox_lost_while_answering_does_not_lose_the_next_alert(monkeypatch:
     simulate(story)
 
 
+@pytest.mark.parametrize("dead_s", [30, 600])
+def test_what_a_dead_stream_node_said_last_is_not_fresh_to_a_new_trader(dead_s: float) -> None:
+    """Else the clock by which it is judged would be set by it: the alert waits at the door of the trader that starts."""
+
+    async def story(world: World) -> None:
+        await world.kill_trader()
+        world.publishes = False
+        await world.clock.sleep(dead_s)
+        alert_id = await world.alert(**LONG)
+        await world.start_trader()
+        reply = await world.reply(alert_id)
+        assert reply is not None
+        assert reply["code"] in {"stale_price", "stale_bars"}
+        assert world.placed == []
+
+    simulate(story, path=[(0, 85_000), (5, 85_000), (25, 85_100)])
+
+
+def test_a_quote_from_before_a_gap_of_the_bus_is_read_again_by_request() -> None:
+    async def story(world: World) -> None:
+        await world.clock.sleep(5)
+        world.market_server.cut()
+        world.publishes = False
+        await world.clock.sleep(3)
+        world.market_server.restore()
+        await world.clock.sleep(0.7)  # it has asked for what was said last
+        trade_id = await world.alert(**LONG)
+        await world.until_said(trade_id, "planned")
+        plan = (await world.stored(trade_id)).plan
+        assert plan.p0 == Decimal("85300.1")
+        await flattened(world, trade_id)
+
+    simulate(story, path=[(0, 85_000), (5, 85_000), (6, 85_300)])
+
+
 def test_without_market_data_an_open_trade_is_managed_on_by_requests() -> None:
     async def story(world: World) -> None:
         trade_id = await world.enters()

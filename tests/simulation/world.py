@@ -256,6 +256,7 @@ class World:
     path: Sequence[tuple[float, Decimal]]
     bars: dict[int, BarIndicators] = field(default_factory=dict)
     betas: Mapping[str, float] = field(default_factory=lambda: dict(BETAS))
+    publishes: bool = True  # the stream node lives; without it the bus keeps what it said last
     atr14: float = 200.0
     supertrend: tuple[float, bool] = (84_700.0, True)
     correlation: float = 0.85
@@ -371,7 +372,7 @@ class World:
                 last_minute = minute
                 messages += self._closed_bars(minute * MINUTE_MS)
             messages.append(StreamHealth(True, True, now_ms))
-            if self.market_server.reachable:
+            if self.market_server.reachable and self.publishes:
                 await bus.publish(messages)
             self._wake()
             with contextlib.suppress(TimeoutError):
