@@ -48,8 +48,8 @@ from app.trader.config import TraderConfig
 from app.trader.service import Trader
 
 PATIENCE_S = 20.0
-# Several worlds share one busy host, and a life that died before it wrote leaves it to the next; in the end it has to agree.
-JOURNAL_LAG_S = 15.0
+JOURNAL_LAG_S = 3.0  # several worlds share one busy host; in the end it has to agree to the last digit
+HEARING_S = 0.1  # the exchange's word goes through sockets, and the host has other things to do
 BEAT_S = 0.05  # of the market
 STALL_S = 0.3  # a beat so late: the host gave this process no time, which is nobody's fault
 STRIDES = 5  # beats in which the market goes to another price
@@ -306,6 +306,7 @@ class ScenarioWorld(ScenarioMarket):
         self.rules = QUICK_RULES
         self.directory = Path()
         self.tasks: list[asyncio.Task[None]] = []  # market and stream node
+        self.is_up = False
         self._running: asyncio.Task[None] | None = None
         self._trap: Callable[[Entry], bool] = lambda entry: False
 
@@ -328,21 +329,27 @@ class ScenarioWorld(ScenarioMarket):
         self._running = asyncio.create_task(trader.run(self.stop))
         self._running.add_done_callback(lambda _task: self.wake())
         await self.until("the trader's readiness", lambda: self.server.read("beat:trader") is not None)
+        self.is_up = True
         if self.watch is not None:
             self.watch.back()
 
     async def kill_trader(self, *, drain: bool = True) -> None:
         """In this very moment: what its journal had not written yet is lost. With ``drain`` the wire is empty by now."""
-        self.journal.die()
-        if self._running is not None:
-            self._running.cancel()
+        self._die()
         await self.dead(drain=drain)
 
-    async def dead(self, *, drain: bool = True) -> None:
-        await self.until("the death of the trader", lambda: not self.lives())
-        await self.journal.close()
+    def _die(self) -> None:
+        """From here on, and until the next life is past its reconciliation, nobody can be asked for anything."""
+        self.is_up = False
+        self.journal.die()
         if self.watch is not None:
             self.watch.absent()
+        if self._running is not None:
+            self._running.cancel()
+
+    async def dead(self, *, drain: bool = True) -> None:
+        await self.until("the death of the trader", lambda: not self.is_up and not self.lives())
+        await self.journal.close()
         if drain:
             await self.until("what was on the wire", lambda: self.simulator.runtime.in_flight == 0)
 
@@ -350,9 +357,8 @@ class ScenarioWorld(ScenarioMarket):
         return self._running is not None and not self._running.done()
 
     def excuse(self) -> None:
-        if self.watch is not None and self.lives():
-            self.watch.absent()
-            self.watch.back()
+        if self.watch is not None:
+            self.watch.excuse()
 
     def dies_at(self, kind: str, facts: Mapping[str, Any]) -> None:
         """It will be killed as it is about to write such a note."""
@@ -377,9 +383,8 @@ class ScenarioWorld(ScenarioMarket):
     def _heard(self, entry: Entry) -> None:
         if self._trap(entry):
             self._trap = lambda entry: False
-            self.journal.die()
-            if self._running is not None:
-                self._running.cancel()
+            self._die()
+            return
         self.entries_written.append(entry)
         if self.watch is not None:
             self.watch.entry_written(entry)
@@ -551,7 +556,7 @@ async def scenario(
     ):
         world = ScenarioWorld(simulator, http, volume, follow)
         world.rules, world.directory = rules, directory
-        world.watch = Invariants(world.venue, world.clock, lag_s=JOURNAL_LAG_S) if watched else None
+        world.watch = Invariants(world.venue, world.clock, lag_s=JOURNAL_LAG_S, hearing_s=HEARING_S) if watched else None
         tasks = world.tasks = [asyncio.create_task(world.run(InMemoryMarketBus(world.market_server)))]
         try:
             if stream_node:

@@ -33,21 +33,27 @@ STEPS: Mapping[str, tuple[Step, ...]] = {  # the notes before which it dies
     "second target": (("order_acknowledged", {"purpose": "r"}), ("fill", {"purpose": "t2"})),
     "runner": (("trailed", {}), ("exit", {})),
 }
+ENDS = {"planned": "not_filled", "order_sent": "not_filled"}  # every other runs through both targets to the trailed stop
 
 
 async def the_markets_course(world: ScenarioWorld) -> None:
-    """Through both targets, a bar that trails the stop, and back through everything."""
-    await world.until("the hedges or an end", lambda: len(world.positions()) == 3 or not world.lives())
-    for price in (85_250, 85_450, 85_700):
-        await world.go(price)
+    """Through both targets, a bar that trails the stop, and back through everything. While the trader is dead the market
+    finishes its stride and waits: what is left of its course is for the next life."""
+    await world.until("the hedges or an end", lambda: len(world.positions()) == 3 or not world.is_up)
+    await goes(world, 85_250, 85_450, 85_700)
+    await world.until("a trader", lambda: world.is_up)
     await world.next_bar(Decimal(85_450), Side.BUY)
-    await world.go(85_650)
-    await world.go(84_000)
+    await goes(world, 85_650, 84_000)
+
+
+async def goes(world: ScenarioWorld, *prices: int) -> None:
+    for price in prices:
+        await world.until("a trader", lambda: world.is_up)
+        await world.go(price)
 
 
 async def restarts(world: ScenarioWorld) -> None:
     """Within two seconds everything that is open is covered, and nothing is bought on."""
-    await world.pass_time(DEAD_S)
     bought = world.entries()
     await world.start_trader()
     await world.until("cover for everything", world.all_covered, COVER_S)
@@ -62,10 +68,12 @@ def dying_at(kind: str, facts: Mapping[str, Any]) -> Story:
             course = asyncio.create_task(the_markets_course(world))
             try:
                 await world.dead()
-                bought = world.entries()
+                await world.pass_time(DEAD_S)
+                bought, held = world.entries(), world.position()
                 await restarts(world)
+                assert world.position() == held, "the next life manages on what the last one left"
                 await course
-                await world.ends_properly(trade_id)
+                await world.ends_properly(trade_id, ENDS.get(kind, "trailing_stop"))
                 assert world.entries() == bought
                 assert world.notes(trade_id, "recovered")
             finally:
@@ -103,6 +111,7 @@ async def test_es52_closed_by_a_hand_while_it_was_dead(tmp_path: Path) -> None:
             trade_id = await world.enters()
             await world.kill_trader()
             await world.by_hand("BTCUSDT", Side.SELL, world.position())
+            await world.pass_time(DEAD_S)
             await restarts(world)
             await world.ends_properly(trade_id, "closed_externally")
 
@@ -119,6 +128,7 @@ async def test_es53_stop_triggered_while_it_was_dead(tmp_path: Path) -> None:
             await world.kill_trader()
             await world.go(price)
             assert world.position() == 0
+            await world.pass_time(DEAD_S)
             await restarts(world)
             stored = await world.ends_properly(trade_id)
             assert stored.closed is not None
