@@ -1,7 +1,8 @@
 """Drives the venue along its tape: exchange time against the host's clock, and what is sent after each step.
 
 Exchange time runs ``speed`` times as fast as the host's. While it runs fast it stands still as long as a signed request is
-in flight and for a moment after a private event or an answer to an order, so that clients can react as they would live.
+in flight and for a moment after a private event, an answer to an order, and, while anything is open, the close of a candle,
+so that clients can react as they would live.
 """
 
 from collections import deque
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.clock import Clock
+from app.domain.market import MINUTE_MS
 from app.simulator.auth import check_still_valid
 from app.simulator.fault_effects import FaultGate, client_ids
 from app.simulator.faults import Asked, FaultPlan, Kind
@@ -181,7 +183,7 @@ class Runtime:
         self.private.expire_if_due(self.venue.now_ms)
 
     def _play(self, target_ms: int) -> None:
-        """Step towards ``target_ms``. Fast time stops short at a private event, and where the steps take too long."""
+        """Step towards ``target_ms``. Fast time stops short where a client may react, and where the steps take too long."""
         if self.tape.end_ms is not None:
             target_ms = min(target_ms, self.tape.end_ms - 1)
         step_ms = _FINE_STEP_MS if self.speed <= 2 else _COARSE_STEP_MS
@@ -190,6 +192,14 @@ class Runtime:
             moves = ticks(self.tape, self.venue.now_ms, at_ms)
             self.venue.apply(moves, at_ms)
             self.feed.step(moves, at_ms)
-            if (self.publish() and self.speed > 1) or self.clock.monotonic() > busy_until:
+            is_news = self.publish() or self._closes_candles(at_ms)
+            if (is_news and self.speed > 1) or self.clock.monotonic() > busy_until:
                 break
         self.feed.flush()
+
+    def _closes_candles(self, at_ms: int) -> bool:
+        """Of interest to whoever has something open: a bar may move a stop, or end a trade."""
+        if at_ms % MINUTE_MS or self.venue.is_idle:
+            return False
+        self._be_quiet()
+        return True

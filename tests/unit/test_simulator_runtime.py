@@ -139,6 +139,24 @@ async def test_fast_time_stops_at_a_private_event_and_pauses() -> None:
     assert turns[-1][1] > closed[1]
 
 
+@pytest.mark.parametrize("has_position", [True, False])
+async def test_fast_time_pauses_at_the_close_of_a_candle_while_something_is_open(has_position: bool) -> None:
+    turns: list[tuple[float, int]] = []  # host's time, exchange time
+    clock = FakeClock(lambda: turns.append((clock.now, runtime.venue.now_ms)))
+    runtime = build_runtime(SyntheticTape(7, START_MS), clock, speed=1_000)
+    if has_position:
+        runtime.venue.place_order(BTC, BUY, OrderType.MARKET, d("0.01"))
+        runtime.publish()
+    async with played(runtime) as wait:
+        await wait(1)
+
+    stays = {at_ms: [host for host, there in turns if there == at_ms] for _, at_ms in turns}
+    closes = [at_ms for at_ms, hosts in stays.items() if at_ms % MINUTE_MS == 0 and hosts[-1] - hosts[0] >= QUIET_S / 2]
+    assert (len(closes) >= 5) is has_position
+    if has_position:
+        assert closes == list(range(closes[0], closes[-1] + 1, MINUTE_MS)), "none is passed over"
+
+
 async def test_an_order_reaches_the_venue_after_the_delay() -> None:
     runtime = synthetic_runtime(1, delay_ms=5)
     before = runtime.clock.monotonic()
