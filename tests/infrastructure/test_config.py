@@ -98,8 +98,8 @@ def test_every_region_is_known_and_which_have_no_place_for_the_pair() -> None:
     offers = resources.files("moto.ec2") / "resources" / "instance_type_offerings" / "region"
     lacking = set()
     for file in offers.iterdir():
-        types = {offer["InstanceType"] for offer in json.loads(gzip.decompress(file.read_bytes()))}
-        if not {"c7g.large", "c7g.xlarge"} <= types:
+        offered = gzip.decompress(file.read_bytes())
+        if b'"c7g.large"' not in offered or b'"c7g.xlarge"' not in offered:
             lacking.add(file.name.partition(".")[0])
     assert lacking == set(WITHOUT_C7G)
 

@@ -3,25 +3,18 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 from broken_promises import BROKEN, Broken
-from toolchain import ROOT, attempt, only_one
+from toolchain import ROOT, Assemblies
 
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="session")
-def report(shared_folder: Path) -> Mapping[str, Any]:
-    out = shared_folder / "promises"
-    with only_one(shared_folder / "promises.lock"):
-        if not (out / "validation-report.json").exists():
-            done = attempt("python", str(Path(__file__).with_name("broken_promises.py")), str(out), PYTHONPATH=str(ROOT))
-            assert done.returncode != 0, done.stdout
-            assert "ValidationFailed" in done.stdout, done.stdout
-    return dict(json.loads((out / "validation-report.json").read_text()))
+def report(assemblies: Assemblies) -> Mapping[str, Any]:
+    return dict(json.loads((assemblies.broken_promises / "validation-report.json").read_text()))
 
 
 def findings(report: Mapping[str, Any], stack: str, *, of_nag: bool = False) -> Iterator[tuple[str, str]]:

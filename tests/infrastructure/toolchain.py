@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,8 +58,45 @@ def synth(assets: Path, out: Path, *, settings: Mapping[str, object] | None = No
     whole["context"]["quantcloud"] |= settings or {}
     (folder / "cdk.json").write_text(json.dumps(whole))
     context = ("-c", f"account={ACCOUNT}", "-c", f"assets={assets}")
-    run("cdk", "synth", "--quiet", *context, "-o", str(out), cwd=folder, PYTHONPATH=str(ROOT), **environment)
+    quiet = ("--quiet", "--no-version-reporting")  # which would write the checks that were on into every template
+    run("cdk", "synth", *quiet, *context, "-o", str(out), cwd=folder, PYTHONPATH=str(ROOT), **environment)
     return out
+
+
+@dataclass(frozen=True)
+class Assemblies:
+    """``shipped``: cdk.json as it stands. ``with_a_domain``: most of what it can say otherwise. Every check on for all."""
+
+    shipped: Path
+    with_a_domain: Path
+    broken_promises: Path
+
+
+@dataclass(frozen=True)
+class Variant:
+    """``settings`` go over those of cdk.json. Unchecked: without the rules of CDK, cdk-nag and ours."""
+
+    assets: Path
+    out: Path
+    settings: Mapping[str, object]
+    is_checked: bool = False
+
+
+def synth_variants(*variants: Variant, broken_promises: Path | None = None) -> None:
+    """In one process: its start costs more than another synth in it. ``broken_promises``: where those templates go, too."""
+    said = [
+        {
+            "out": str(variant.out),
+            "assets": str(variant.assets),
+            "account": ACCOUNT,
+            "settings": variant.settings,
+            "is_checked": variant.is_checked,
+        }
+        for variant in variants
+    ]
+    program = str(Path(__file__).with_name("synthesize.py"))
+    folders = [str(broken_promises)] if broken_promises else []
+    run("python", program, json.dumps(said), *folders, PYTHONPATH=str(ROOT))
 
 
 @contextmanager
