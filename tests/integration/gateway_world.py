@@ -16,7 +16,7 @@ import structlog
 from pydantic import SecretStr
 
 from app.bus.embedded import EmbeddedRedis
-from app.bus.port import InboxItem
+from app.bus.port import InboxItem, Json
 from app.bus.redis import RedisInbox
 from app.clock import SystemClock
 from app.gateway.config import GatewayConfig
@@ -31,10 +31,24 @@ WELL = {"state": "ACTIVE", "armed": True, "exchange": "paper", "exchange_up": Tr
 WELL |= {"feed_warm": True, "feed_age_ms": 80, "equity_age_ms": 900}
 
 
+class HastyInbox(RedisInbox):
+    """What is put has all the time that it has in earnest. A reply is waited for only where a trader is there to give one,
+    else it is as if the time for it were over."""
+
+    replies_due = 0
+
+    async def wait_reply(self, alert_id: str, timeout_s: float) -> Json | None:
+        if self.replies_due == 0:
+            return None
+        self.replies_due -= 1
+        return await super().wait_reply(alert_id, timeout_s)
+
+
 @dataclass
 class GatewayWorld:
     redis: EmbeddedRedis
     inbox: RedisInbox  # the trader's end
+    gateway_inbox: RedisInbox
     journal: SqliteJournal
     client: httpx.AsyncClient
     log: io.StringIO
@@ -51,6 +65,8 @@ class GatewayWorld:
 
     def trader_replies(self, reply: Mapping[str, Any]) -> None:
         """A trader that answers the next alert."""
+        if isinstance(self.gateway_inbox, HastyInbox):
+            self.gateway_inbox.replies_due += 1
         self.traders.append(asyncio.create_task(self._reply_to_next(reply)))
 
     async def _reply_to_next(self, reply: Mapping[str, Any]) -> None:
@@ -65,7 +81,7 @@ class GatewayWorld:
 
 @asynccontextmanager
 async def gateway_world(
-    directory: Path, *, inbox_at: Callable[[str], RedisInbox] = RedisInbox, **settings: Any
+    directory: Path, *, inbox_at: Callable[[str], RedisInbox] = HastyInbox, **settings: Any
 ) -> AsyncIterator[GatewayWorld]:
     log, root = io.StringIO(), logging.getLogger()
     handlers, level = list(root.handlers), root.level
@@ -75,7 +91,7 @@ async def gateway_world(
     journal = SqliteJournal(directory / "journal.sqlite")
     await journal.open()
     inbox, gateway_inbox = RedisInbox(redis.url), inbox_at(redis.url)
-    config = GatewayConfig(port=0, **{"token": SecretStr(TOKEN), "reply_within_s": 0.25} | settings)
+    config = GatewayConfig(port=0, **{"token": SecretStr(TOKEN)} | settings)
     stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
     reader = JournalReader(directory / "journal.sqlite")
     store = FileSecretStore(directory / "secrets")
@@ -84,7 +100,7 @@ async def gateway_world(
     base_url = f"http://127.0.0.1:{await asyncio.wait_for(port, PATIENCE)}"
     try:
         async with httpx.AsyncClient(base_url=base_url, timeout=PATIENCE) as client:
-            yield GatewayWorld(redis, inbox, journal, client, log, stop, serving)
+            yield GatewayWorld(redis, inbox, gateway_inbox, journal, client, log, stop, serving)
     finally:
         stop.set()
         await serving

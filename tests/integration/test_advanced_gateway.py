@@ -60,7 +60,7 @@ async def test_a_stranger_is_told_nothing(world: GatewayWorld, wrong: str | None
 
 
 async def test_the_traders_word_is_passed_on_without_its_status(tmp_path: Path) -> None:
-    async with gateway_world(tmp_path, reply_within_s=2.5) as world:
+    async with gateway_world(tmp_path) as world:
         world.trader_replies({"http_status": 422, "success": False, "error": "Binance API error (Code -2019): no"})
         answer = await world.client.post(f"{PATH}/{TOKEN}", content=json.dumps(BODY))
         assert (answer.status_code, answer.json()) == (422, {"success": False, "error": "Binance API error (Code -2019): no"})

@@ -19,6 +19,7 @@ from shared import shared_path
 from storage_samples import a_closing, a_fill, a_note, a_plan, an_alert, an_order
 
 from app.bus.in_memory import InMemoryInbox, InMemoryServer
+from app.bus.redis import RedisInbox
 from app.clock import SystemClock
 from app.domain.plan import trade_id_for
 from app.gateway.config import BadGatewayConfig, GatewayConfig
@@ -153,7 +154,7 @@ async def test_no_token_is_refused(world: GatewayWorld) -> None:
 
 @pytest.mark.parametrize("token", [None, SecretStr(TOKEN)])
 async def test_without_required_auth_only_this_machine_gets_in(tmp_path: Path, token: SecretStr | None) -> None:
-    async with gateway_world(tmp_path, auth_required=False, token=token, reply_within_s=0.2) as world:
+    async with gateway_world(tmp_path, auth_required=False, token=token) as world:
         assert (await world.post(ALERT, token=None)).status_code == 200
         for header in (*PROXY_HEADERS, "Origin"):
             stranger = await world.post(ALERT, token=None, headers={header: "https://52.89.214.238"})
@@ -217,7 +218,7 @@ async def test_a_repetition_after_the_trade_names_it(world: GatewayWorld) -> Non
 
 
 async def test_a_reply_in_time_is_the_answer(tmp_path: Path) -> None:
-    async with gateway_world(tmp_path, reply_within_s=2.3) as world:
+    async with gateway_world(tmp_path) as world:
         world.trader_replies(PLACED)
         answer = await world.post(ALERT)
         assert answer.status_code == 200
@@ -225,7 +226,7 @@ async def test_a_reply_in_time_is_the_answer(tmp_path: Path) -> None:
 
 
 async def test_a_refusal_by_the_trader_is_passed_on(tmp_path: Path) -> None:
-    async with gateway_world(tmp_path, reply_within_s=2.3) as world:
+    async with gateway_world(tmp_path) as world:
         refusal = {"success": False, "error": "a trade lives", "code": "already_in_trade", "suggestions": []}
         world.trader_replies({**refusal, "http_status": 422})
         answer = await world.post(ALERT)
@@ -235,19 +236,21 @@ async def test_a_refusal_by_the_trader_is_passed_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("odd", [500, 99, "teapot", None])
 async def test_a_taken_alert_never_gets_a_status_that_makes_it_come_again(tmp_path: Path, odd: Any) -> None:
-    async with gateway_world(tmp_path, reply_within_s=2.3) as world:
+    async with gateway_world(tmp_path) as world:
         world.trader_replies({"status": "odd", "http_status": odd})
         assert (await world.post(ALERT)).status_code == 200
 
 
-async def test_a_late_reply_leaves_the_alert_accepted(world: GatewayWorld) -> None:
-    answer = await world.post(ALERT)
-    assert answer.status_code == 200
-    assert answer.json() == {"status": "accepted", "id": trade_id_for("bar:BTCUSDT:BUY:1765000000000:3")}
+async def test_a_late_reply_leaves_the_alert_accepted(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path, inbox_at=RedisInbox, reply_within_s=0.8) as world:
+        answer = await world.post(ALERT)
+        assert answer.status_code == 200
+        assert answer.json() == {"status": "accepted", "id": trade_id_for("bar:BTCUSDT:BUY:1765000000000:3")}
+        assert len(await world.waiting()) == 1
 
 
 async def test_an_inbox_lost_while_waiting_for_the_reply_leaves_the_alert_accepted(tmp_path: Path) -> None:
-    async with gateway_world(tmp_path, reply_within_s=2.3) as world:
+    async with gateway_world(tmp_path, inbox_at=RedisInbox) as world:
         posting = asyncio.create_task(world.post(ALERT))
         assert len(await world.inbox.take(PATIENCE)) == 1
         world.signal_redis(signal.SIGKILL)
@@ -486,7 +489,7 @@ async def test_a_port_in_use_is_told_in_one_line(world: GatewayWorld) -> None:
 
 async def test_stopping_finishes_what_is_under_way(tmp_path: Path) -> None:
     """The gateway is told to stop while an alert waits for the trader's word; the sender still gets an answer."""
-    async with gateway_world(tmp_path, reply_within_s=2.3) as world:
+    async with gateway_world(tmp_path, inbox_at=RedisInbox) as world:
         posting = asyncio.create_task(world.post(ALERT))
         (item,) = await world.inbox.take(PATIENCE)
         world.stop.set()

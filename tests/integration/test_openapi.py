@@ -5,7 +5,7 @@ The gateway is a real one on a socket, with a real Redis and journal; the trader
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinish
 from storage_samples import a_closing, a_plan, an_alert
 
 from app.bus.in_memory import InMemoryInbox, InMemoryServer
-from app.bus.redis import RedisInbox
 from app.clock import SystemClock
 from app.gateway.application import create_app
 from app.gateway.config import GatewayConfig
@@ -41,13 +40,6 @@ CHECKS = [
 EXAMPLES = 20  # an operation, beside those of the document and of its borders
 
 
-class UnansweredInbox(RedisInbox):
-    """Durable as ever; no reply is waited for, as if the time for it were over."""
-
-    async def wait_reply(self, alert_id: str, timeout_s: float) -> Mapping[str, Any] | None:
-        return None
-
-
 @pytest.fixture(scope="module")
 def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Served from a thread with a loop of its own: schemathesis waits for every answer."""
@@ -64,7 +56,7 @@ def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 async def serve(directory: Path, address: Future[str], stop: threading.Event) -> None:
     tokens = {"token": SecretStr(TOKEN), "operator_token": SecretStr(OPERATOR_TOKEN)}
-    async with gateway_world(directory, inbox_at=UnansweredInbox, reply_within_s=2.3, **tokens) as world:
+    async with gateway_world(directory, **tokens) as world:
         await world.journal.open_trade(an_alert(), a_plan())
         world.journal.append(a_closing())
         await world.journal.flush()

@@ -52,7 +52,7 @@ async def test_a_command_lies_in_the_inbox_until_the_trader_obeys(world: Gateway
 
 
 async def test_the_traders_answer_is_given_with_its_status(tmp_path: Path) -> None:
-    async with gateway_world(tmp_path, operator_token=SecretStr(OPERATOR), reply_within_s=2.3) as world:
+    async with gateway_world(tmp_path, operator_token=SecretStr(OPERATOR)) as world:
         world.trader_replies(DONE)
         done = await world.client.post("/operator/pause", headers=BEARER)
         assert (done.status_code, done.json()) == (200, DONE)
