@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
+from math import inf
 
 from app.clock import Clock
 from app.domain.instrument import Side
@@ -70,13 +71,18 @@ class _Watched:
 
 class Invariants:
     """``lag_s``: how long the journal may trail the exchange before that counts as a difference. ``hearing_s``: how long the
-    exchange's word may be on its way to the trader, whose seconds begin when it hears."""
+    exchange's word may be on its way to the trader, whose seconds begin when it hears. ``stall_s``: on a real clock, who looks
+    all the time and finds so long a gap knows that the host gave nobody any time: what goes on begins anew then."""
 
-    def __init__(self, venue: Venue, clock: Clock, *, lag_s: float = WRITE_AFTER_S, hearing_s: float = 0.0) -> None:
+    def __init__(
+        self, venue: Venue, clock: Clock, *, lag_s: float = WRITE_AFTER_S, hearing_s: float = 0.0, stall_s: float = inf
+    ) -> None:
         self._venue = venue
         self._clock = clock
         self._lag_s = lag_s
         self._hearing_s = hearing_s
+        self._stall_s = stall_s
+        self._looked_at = clock.monotonic()
         self._live: dict[str, _Watched] = {}
         self._closed: set[str] = set()
         self._keys: dict[str, str] = {}  # alert key → trade
@@ -158,10 +164,10 @@ class Invariants:
     def back(self) -> None:
         """It lives, and is past its reconciliation."""
         self._absent = False
-        self.excuse()
+        self._begin_anew()
 
-    def excuse(self) -> None:
-        """What has gone on so long begins now: the host gave nobody any time."""
+    def _begin_anew(self) -> None:
+        """What has gone on so far does not count."""
         now = self._clock.monotonic()
         for watched in self._live.values():
             for leg in watched.legs:
@@ -231,6 +237,9 @@ class Invariants:
     # -- what must hold at every moment -----------------------------------------------------------------------------------
 
     def _look(self, *, at_rest: bool = False) -> None:
+        before, self._looked_at = self._looked_at, self._clock.monotonic()
+        if self._looked_at - before > self._stall_s:
+            self._begin_anew()
         if self._absent or (at_rest and not self._live):
             return
         for trade_id, watched in self._live.items():

@@ -36,13 +36,14 @@ STEPS: Mapping[str, tuple[Step, ...]] = {  # the notes before which it dies
 ENDS = {"planned": "not_filled", "order_sent": "not_filled"}  # every other runs through both targets to the trailed stop
 
 
-async def the_markets_course(world: ScenarioWorld) -> None:
+async def the_markets_course(world: ScenarioWorld, trade_id: str) -> None:
     """Through both targets, a bar that trails the stop, and back through everything. While the trader is dead the market
     finishes its stride and waits: what is left of its course is for the next life."""
     await world.until("the hedges or an end", lambda: len(world.positions()) == 3 or not world.is_up)
     await goes(world, 85_250, 85_450, 85_700)
     await world.until("a trader", lambda: world.is_up)
     await world.next_bar(Decimal(85_450), Side.BUY)
+    await world.until("the trail or an end", lambda: bool(world.notes(trade_id, "trailed")) or world.is_closed(trade_id))
     await goes(world, 85_650, 84_000)
 
 
@@ -65,7 +66,7 @@ def dying_at(kind: str, facts: Mapping[str, Any]) -> Story:
         async with scenario(directory, policy, follow=0.0) as world:
             world.dies_at(kind, facts)
             trade_id = await world.alert(**BLOCKS[Side.BUY])
-            course = asyncio.create_task(the_markets_course(world))
+            course = asyncio.create_task(the_markets_course(world, trade_id))
             try:
                 await world.dead()
                 await world.pass_time(DEAD_S)
