@@ -20,14 +20,16 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> P
 
 @pytest.fixture(scope="session")
 def assemblies(shared_folder: Path) -> Assemblies:
-    made = Assemblies(shared_folder / "cdk.out", shared_folder / "domain.out", shared_folder / "broken.out")
+    folders = (shared_folder / name for name in ("cdk.out", "domain.out", "broken.out", "dark.out"))
+    made = Assemblies(*folders)
     with only_one(shared_folder / "synth.lock"):
         if not (made.shipped / "manifest.json").exists():
             assets = shared_folder / "assets"
             make_assets(assets)
             with ThreadPoolExecutor() as pool:
-                domain = Variant(assets, made.with_a_domain, a_domain(), is_checked=True)
-                others = pool.submit(synth_variants, domain, broken_promises=made.broken_promises)
+                domain = Variant(assets, made.with_a_domain, a_domain())
+                dark = Variant(assets, made.dark, a_dark_region())
+                others = pool.submit(synth_variants, domain, dark, broken_promises=made.broken_promises)
                 synth(assets, made.shipped)
                 others.result()
     return made
@@ -46,6 +48,17 @@ def a_domain() -> Mapping[str, object]:
         "operator_cidrs": ["203.0.113.7/32"],
         "operator_email": "operator@example.com",
         "placement_group": True,
+    }
+
+
+def a_dark_region() -> Mapping[str, object]:
+    """The first site's region does not answer: the second is made active."""
+    return {
+        "sites": {
+            "tokyo": {"region": "ap-northeast-1", "role": "standby", "standby_mode": "none"},
+            "frankfurt": {"region": "eu-central-1", "role": "active"},
+        },
+        "domain": {"name": "hook.example.com", "zone_id": "Z0123456789ABC"},
     }
 
 

@@ -4,7 +4,6 @@ FOLDER: where the templates that break our promises go.
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ from cdk.config_file import read_config
 _SAID_BY_CDK = {"aws:cdk:enable-path-metadata": True, "aws:cdk:enable-asset-metadata": True}  # by its command line
 
 
-def synthesize(out: str, assets: str, account: str, settings: dict[str, Any], is_checked: bool) -> None:
+def synthesize(out: str, assets: str, account: str, settings: dict[str, Any]) -> None:
     whole = context()
-    os.environ["CDK_VALIDATION"] = str(is_checked).lower()
     app = cdk.App(outdir=out, context=whole)
     build(app, read_config(whole["quantcloud"] | settings, account), Assets(Path(assets)))
     check(app)

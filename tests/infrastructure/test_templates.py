@@ -179,6 +179,17 @@ def test_what_sites_share_lies_where_no_swap_of_roles_moves_it(with_a_domain: Te
     assert sites == {"tokyo", "frankfurt", "ohio"}
 
 
+def test_failing_over_asks_nothing_of_a_region_that_is_dark(assemblies: Assemblies) -> None:
+    artifacts = json.loads((assemblies.dark / "manifest.json").read_text())["artifacts"]
+    stacks = {name: one["environment"] for name, one in artifacts.items() if one["type"] == "aws:cloudformation:stack"}
+    parts = ("frankfurt-foundation", "frankfurt-nodes", "frankfurt-operations", "account", "lease")
+    assert stacks == {f"quantcloud-{part}": f"aws://{ACCOUNT}/eu-central-1" for part in parts}
+    for name in stacks:
+        template = (assemblies.dark / f"{name}.template.json").read_text()
+        assert "ap-northeast-1" not in template
+        assert "quantcloud-tokyo" not in template
+
+
 def test_the_operators_address_is_let_in_beside_tradingviews(with_a_domain: Templates) -> None:
     template = with_a_domain["quantcloud-tokyo-foundation"]
     rules = [

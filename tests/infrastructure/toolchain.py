@@ -65,38 +65,33 @@ def synth(assets: Path, out: Path, *, settings: Mapping[str, object] | None = No
 
 @dataclass(frozen=True)
 class Assemblies:
-    """``shipped``: cdk.json as it stands. ``with_a_domain``: most of what it can say otherwise. Every check on for all."""
+    """``shipped``: cdk.json as it stands. ``with_a_domain``: most of what it can say otherwise. ``dark``: failed over from a
+    region that does not answer. Every check on for all."""
 
     shipped: Path
     with_a_domain: Path
     broken_promises: Path
+    dark: Path
 
 
 @dataclass(frozen=True)
 class Variant:
-    """``settings`` go over those of cdk.json. Unchecked: without the rules of CDK, cdk-nag and ours."""
+    """``settings`` go over those of cdk.json."""
 
     assets: Path
     out: Path
     settings: Mapping[str, object]
-    is_checked: bool = False
 
 
-def synth_variants(*variants: Variant, broken_promises: Path | None = None) -> None:
+def synth_variants(*variants: Variant, broken_promises: Path | None = None, **environment: str) -> None:
     """In one process: its start costs more than another synth in it. ``broken_promises``: where those templates go, too."""
     said = [
-        {
-            "out": str(variant.out),
-            "assets": str(variant.assets),
-            "account": ACCOUNT,
-            "settings": variant.settings,
-            "is_checked": variant.is_checked,
-        }
+        {"out": str(variant.out), "assets": str(variant.assets), "account": ACCOUNT, "settings": variant.settings}
         for variant in variants
     ]
     program = str(Path(__file__).with_name("synthesize.py"))
     folders = [str(broken_promises)] if broken_promises else []
-    run("python", program, json.dumps(said), *folders, PYTHONPATH=str(ROOT))
+    run("python", program, json.dumps(said), *folders, PYTHONPATH=str(ROOT), **environment)
 
 
 @contextmanager
