@@ -45,6 +45,9 @@ certificate() {
   warn "TLS is SELF-SIGNED: TradingView will not deliver here. Give the site a domain (docs/deploy.md)."
 }
 
+# It asks twice a day; what is not due, or not there, is passed over.
+renewal() { systemctl enable --quiet --now certbot.timer; }
+
 letsencrypt() {
   local contact=(--register-unsafely-without-email)
   if [[ -n $QUANTCLOUD_EMAIL ]]; then contact=(--email "$QUANTCLOUD_EMAIL"); fi

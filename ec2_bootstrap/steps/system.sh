@@ -20,7 +20,7 @@ clock_and_kernel() {
   place "$TEMPLATES/chrony.conf" /etc/chrony/conf.d/quantcloud.conf
   place "$TEMPLATES/sysctl.conf" /etc/sysctl.d/60-quantcloud.conf
   place "$TEMPLATES/needrestart.conf" /etc/needrestart/conf.d/quantcloud.conf
-  if has_changed /etc/chrony/conf.d/quantcloud.conf; then systemctl try-restart chrony.service; fi
+  keep_up chrony.service /etc/chrony/conf.d/quantcloud.conf
   if has_changed /etc/sysctl.d/60-quantcloud.conf; then systemctl restart systemd-sysctl.service; fi
 }
 
@@ -37,4 +37,12 @@ tools() {
 log_files() {
   place "$TEMPLATES/logrotate.conf" /etc/logrotate.d/quantcloud
   place "$TEMPLATES/systemd/logrotate-hourly.conf" /etc/systemd/system/logrotate.timer.d/quantcloud.conf
+  systemctl daemon-reload
+  keep_up logrotate.timer /etc/systemd/system/logrotate.timer.d/quantcloud.conf
+}
+
+# keep_up UNIT CONFIGURATION: packages were installed without starting what they bring, and the next boot may be months away
+keep_up() {
+  systemctl enable --quiet "$1"
+  if has_changed "$2"; then systemctl restart "$1"; else systemctl start "$1"; fi
 }

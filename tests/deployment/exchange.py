@@ -9,7 +9,7 @@ from app.simulator.server import build_runtime, serving
 from app.simulator.tape_synthetic import SyntheticTape
 
 SEED = 7
-KEY = Credentials("paper", "paper")
+KEY = Credentials("the-api-key-of-the-nodes-test", "the-api-secret-of-the-nodes-test")
 
 
 async def main(port: int) -> None:

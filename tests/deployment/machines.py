@@ -125,7 +125,8 @@ class Machine:
         file.unlink(missing_ok=True)
         file.write_text(text)
 
-    def start(self) -> None:
+    def start(self, *, whole: bool = True) -> None:
+        """Returns when it is up; not ``whole``: as soon as something can be run in it."""
         command = [
             "systemd-nspawn",
             "--quiet",
@@ -141,10 +142,16 @@ class Machine:
         with console:
             grouped = ["bash", "-ec", _OWN_GROUP, self.name, *command]
             self._nspawn = subprocess.Popen(grouped, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
-        self.until("it is up", self._is_up, BOOT_WITHIN_S)
+        self.until("it is up", (lambda: self.is_settled) if whole else (lambda: bool(self._state())), BOOT_WITHIN_S)
 
-    def _is_up(self) -> bool:
-        return self.try_run("systemctl", "is-system-running", "--wait").strip() in ("running", "degraded")
+    @property
+    def is_settled(self) -> bool:
+        """Everything that is to start has started."""
+        return self._state() in ("running", "degraded")
+
+    def _state(self) -> str:
+        """Empty where there is nobody to ask yet. The command's exit code is another for each state."""
+        return self.try_run("bash", "-c", "systemctl is-system-running || true").strip()
 
     def stop(self) -> None:
         """As a power cut would, when it does not go by itself."""
@@ -169,6 +176,10 @@ class Machine:
                     folder.rmdir()
             with suppress(OSError):
                 group.rmdir()
+
+    @property
+    def is_off(self) -> bool:
+        return self._nspawn is not None and self._nspawn.poll() is not None
 
     def reboot(self) -> None:
         """As ``systemctl reboot`` in it; returns when it is up again."""
@@ -197,16 +208,16 @@ class Machine:
             return self.run(*command)
         return ""
 
-    def as_unit(self, *command: str, timeout: float = 900.0) -> None:
-        """As the agents of AWS run things: a unit of its own. Raises MachineFailed with what it said."""
+    def as_unit(self, *command: str, timeout: float = 900.0) -> str:
+        """As the agents of AWS run things: a unit of its own; what it said. Raises MachineFailed with that."""
         try:
-            self.run("systemd-run", "--quiet", "--wait", "--pipe", "--collect", *command, timeout=timeout)
+            return self.run("systemd-run", "--quiet", "--wait", "--pipe", "--collect", *command, timeout=timeout)
         except MachineFailed as error:
             raise MachineFailed(f"{self.name}: {error}") from None
 
-    def kill(self, unit: str) -> None:
-        """Its main process, as an out-of-memory kill would."""
-        self.run("systemctl", "kill", "--kill-whom=main", f"--signal={signal.SIGKILL.value}", unit)
+    def kill(self, unit: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """Its main process: as an out-of-memory kill would, or with another signal."""
+        self.run("systemctl", "kill", "--kill-whom=main", f"--signal={number.value}", unit)
 
     def main_pid(self, unit: str) -> int:
         return int(self.run("systemctl", "show", "--property=MainPID", "--value", unit) or 0)

@@ -24,9 +24,8 @@ from app.local.ports import free_port
 from deployment.exchange import KEY
 from deployment.machines import Bridge, Machine
 from deployment.release import REPOSITORY
-from deployment.stack import Stack, double_environment
+from deployment.stack import TOKYO, Place, Stack, double_environment
 
-HOST, STREAM, ENGINE = "10.40.0.1", "10.40.0.10", "10.40.0.20"  # of the first site's network
 _READY_WITHIN_S = 60.0
 T = TypeVar("T")
 _BREAKERS = ("day_entries_r", "day_halt_r", "rolling_24h_r", "side_r", "ath_r", "high_r")
@@ -39,6 +38,7 @@ class Pair:
     engine: Machine
     exchange_url: str
     http: httpx.Client
+    aws: subprocess.Popen[bytes]
 
     @property
     def machines(self) -> tuple[Machine, Machine]:
@@ -69,37 +69,61 @@ class Pair:
         (machine.root / "var/lib/cloud/user-data.txt").write_text(self.stack.user_data(role))
         machine.as_unit("bash", "/var/lib/cloud/user-data.txt")
 
-    def deploy(self, role: str) -> None:
-        """The association's command. Raises MachineFailed."""
-        self.machine(role).as_unit(*self.stack.release_command(role))
+    def deploy(self, role: str) -> str:
+        """The association's command; what it said. Raises MachineFailed."""
+        return self.machine(role).as_unit(*self.stack.release_command(role))
 
     def version(self, role: str) -> str:
         return self.machine(role).run("cat", "/opt/quantcloud/current/VERSION").strip()
 
+    def version_if_any(self, role: str) -> str:
+        return self.machine(role).try_run("cat", "/opt/quantcloud/current/VERSION").strip()
+
+    @contextmanager
+    def aws_silent(self) -> Iterator[None]:
+        """AWS takes connections and says nothing."""
+        self.aws.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.aws.send_signal(signal.SIGCONT)
+
     # -- what the world does --
+
+    @property
+    def url(self) -> str:
+        return f"https://{self.engine.address}"
 
     def alert(self, name: str, side: str = "buy") -> httpx.Response:
         path = f"/webhook/{self.stack.secret('webhook-token')}"
-        return self.http.post(f"https://{ENGINE}{path}", json={"symbol": "BTCUSDT.P", "side": side, "id": name})
+        return self.http.post(f"{self.url}{path}", json={"symbol": "BTCUSDT.P", "side": side, "id": name})
+
+    def alert_by_body(self, name: str) -> httpx.Response:
+        """The token where TradingView's users often put it."""
+        body = {"token": self.stack.secret("webhook-token"), "symbol": "BTCUSDT.P", "side": "buy", "id": name}
+        return self.http.post(f"{self.url}/webhook", json=body)
 
     def health(self) -> dict[str, Any]:
         """Empty while nobody answers."""
         try:
-            answer: dict[str, Any] = self.http.get(f"https://{ENGINE}/health").json()
+            answer: dict[str, Any] = self.http.get(f"{self.url}/health").json()
         except (httpx.TransportError, ValueError):
             return {}
         return answer
 
     def trade(self, trade_id: str) -> dict[str, Any]:
-        answer: dict[str, Any] = self._get(f"/trades/{trade_id}", self.stack.secret("webhook-token")).json()
+        answer: dict[str, Any] = self.asked_for(trade_id).json()
         return answer
 
+    def asked_for(self, trade_id: str) -> httpx.Response:
+        return self._get(f"/trades/{trade_id}", self.stack.secret("webhook-token"))
+
     def _get(self, path: str, token: str) -> httpx.Response:
-        return self.http.get(f"https://{ENGINE}{path}", headers={"Authorization": f"Bearer {token}"})
+        return self.http.get(f"{self.url}{path}", headers={"Authorization": f"Bearer {token}"})
 
     def operator(self, command: str) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.stack.secret('operator-token')}"}
-        return self.http.post(f"https://{ENGINE}/operator/{command}", headers=headers)
+        return self.http.post(f"{self.url}/operator/{command}", headers=headers)
 
     def open_trades(self) -> list[str]:
         return list(self._get("/operator/status", self.stack.secret("operator-token")).json()["trades"])
@@ -108,7 +132,7 @@ class Pair:
 
     def _asked(self, question: Callable[[Exchange], Awaitable[T]]) -> T:
         async def ask() -> T:
-            exchange = Exchange(self.exchange_url)
+            exchange = Exchange(self.exchange_url, KEY.api_key, KEY.api_secret)
             try:
                 return await question(exchange)
             finally:
@@ -134,13 +158,13 @@ def _unverified() -> ssl.SSLContext:
 
 
 @contextmanager
-def _process(arguments: list[str], log: Path) -> Iterator[None]:
+def _process(arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     path = os.pathsep.join(str(REPOSITORY / part) for part in (".", "tests", "tests/infrastructure"))
     environment = {**os.environ, "PYTHONPATH": path}
     with log.open("wb") as file:
         process = subprocess.Popen([sys.executable, "-m", *arguments], env=environment, stdout=file, stderr=file, cwd=REPOSITORY)
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(20)
@@ -170,27 +194,29 @@ def _end(number: int, _frame: object) -> None:
 
 
 @contextmanager
-def pair() -> Iterator[Pair]:
+def pair(place: Place = TOKYO) -> Iterator[Pair]:
     """An empty account and an exchange; nothing deployed yet. Whatever happens, nothing is left running."""
     signal.signal(signal.SIGTERM, _end)
-    exchange_port, double_port = free_port(), free_port()
-    exchange_url, sockets = f"http://{HOST}:{exchange_port}", f"ws://{HOST}:{exchange_port}"
+    host, exchange_port, double_port = place.host, free_port(), free_port()
+    exchange_url, sockets = f"http://{host}:{exchange_port}", f"ws://{host}:{exchange_port}"
     settings = {"exchange.rest_url": exchange_url, "exchange.stream_url": sockets, "exchange.order_url": sockets}
     settings |= {f"rules.risk.breakers.{name}": "1000" for name in _BREAKERS}
-    with _folder() as folder, Bridge("qcbr0", HOST) as bridge:
-        inside = double_environment(HOST, double_port)
-        machines = [Machine(role, address, bridge, folder, inside) for role, address in (("stream", STREAM), ("engine", ENGINE))]
+    with _folder() as folder, Bridge("qcbr0", host) as bridge:
+        inside = double_environment(host, double_port, place.region)
+        addresses = {"stream": f"{place.network}.10", "engine": f"{place.network}.20"}
+        machines = [Machine(role, address, bridge, folder, inside) for role, address in addresses.items()]
         with (
-            _process(["aws_double.server", "--host", "0.0.0.0", "--port", str(double_port)], folder / "double.log"),  # noqa: S104
+            _process(["aws_double.server", "--host", "0.0.0.0", "--port", str(double_port)], folder / "double.log") as aws,  # noqa: S104
             _process(["deployment.exchange", str(exchange_port)], folder / "exchange.log"),
             httpx.Client(verify=_unverified(), timeout=15.0, trust_env=False) as client,
         ):
             _until_it_answers(client, inside["AWS_ENDPOINT_URL"])
             _until_it_answers(client, f"{exchange_url}/fapi/v1/ping")
-            stack = Stack(folder, double_environment("localhost", double_port), settings, [f"{HOST}/32"])
+            outside = double_environment("localhost", double_port, place.region)
+            stack = Stack(place, folder, outside, settings, [f"{host}/32"])
             stack.prepare()
             try:
-                yield Pair(stack, *machines, exchange_url, client)
+                yield Pair(stack, *machines, exchange_url, client, aws)
             finally:
                 for machine in machines:
                     machine.remove()

@@ -1,6 +1,7 @@
 """The life of a site's pair: made, traded on, hurt in every way, renewed. The tests stand in that order and need each other."""
 
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,17 +9,26 @@ from typing import Any
 
 import pytest
 
+from deployment.exchange import KEY
 from deployment.machines import Machine, MachineFailed
 from deployment.pair import Pair, pair
 
 pytestmark = pytest.mark.timeout(1200)
 SECRETS = ("webhook-token", "operator-token", "market-redis")
+PASSWORD = "sed -n 's/^requirepass //p' /run/quantcloud/inbox-redis.conf"
 LONG_RUNNING = {
     "stream": ("market-redis.service", "websocket.service"),
-    "engine": ("inbox-redis.service", "fastapi.service", "trader.service", "bridge.service", "nginx.service"),
+    "engine": ("inbox-redis.service", "fastapi.service", "trader.service", "bridge.service", "nginx.service", "postgresql@*"),
 }
+OURS = {role: tuple(unit for unit in units if unit[0] not in "np") for role, units in LONG_RUNNING.items()}
 BROKEN, DIES = "app/trader/service.py", "        raise SystemExit(3)\n"  # what a preflight cannot see
-LOOK = "cat /var/log/quantcloud/*.log /var/log/*user-data.log /etc/systemd/system/*.service; ps axww -o args; journalctl -q"
+LOOK = "zcat -f /var/log/quantcloud/* /var/log/*user-data.log /etc/systemd/system/*.service; ps axww -o args; journalctl -q"
+ON_DISK = "grep -rlaF -e $0 /etc /home /root /var/cache /var/lib /var/log /var/tmp || true"
+ROTATE = """
+for log in /var/log/quantcloud/*.log; do echo '{"event": "an empty one would not be rotated"}' >> $log; done
+logrotate --force /etc/logrotate.d/quantcloud
+sleep 1  # the name holds the second
+"""
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +47,12 @@ def until(what: str, condition: Callable[[], Any], within_s: float = 90.0) -> An
     return found
 
 
+def running(machine: Machine, pattern: str) -> str:
+    """The one unit of that name: PostgreSQL's holds its version."""
+    (line,) = machine.run("systemctl", "list-units", "--type=service", "--plain", "--no-legend", pattern).splitlines()
+    return line.split()[0]
+
+
 def traded(site: Pair, name: str) -> str:
     """An alert over TLS that became a trade; its id."""
     until("health", lambda: site.health().get("status") == "ok")
@@ -45,6 +61,10 @@ def traded(site: Pair, name: str) -> str:
     body = answer.json()
     assert body["status"] in ("trade placed", "accepted"), body
     return str(body["id"])
+
+
+def says(site: Pair, role: str, log: str, word: str) -> bool:
+    return f'"event": "{word}"' in site.machine(role).run("cat", f"/var/log/quantcloud/{log}.log")
 
 
 def protected(site: Pair) -> bool:
@@ -96,12 +116,77 @@ def test_an_alert_delivered_twice_is_one_trade(site: Pair) -> None:
 
 @pytest.mark.parametrize(("role", "unit"), [(role, unit) for role, units in LONG_RUNNING.items() for unit in units])
 def test_what_is_killed_comes_back(site: Pair, role: str, unit: str) -> None:
-    machine: Machine = getattr(site, role)
+    machine = site.machine(role)
+    unit = running(machine, unit)
     before = machine.main_pid(unit)
+    assert before
     machine.kill(unit)
     until(f"{unit} is back", lambda: machine.main_pid(unit) not in (0, before))
     until("health", lambda: site.health().get("status") == "ok")
     assert machine.failed_units() == []
+
+
+def test_what_hangs_is_killed_and_comes_back(site: Pair) -> None:
+    """A trader and a stream node that stand still, and one of the gateway's workers; nobody else would notice."""
+    trade_id = traded(site, "hanging")
+    until("a covering stop", lambda: protected(site))
+    units = {"trader.service": site.engine, "websocket.service": site.stream}
+    before = {unit: machine.main_pid(unit) for unit, machine in units.items()}
+    gunicorn = str(site.engine.main_pid("fastapi.service"))
+    worker = site.engine.run("pgrep", "-P", gunicorn).split()[0]
+    for unit, machine in units.items():
+        machine.kill(unit, signal.SIGSTOP)
+    site.engine.run("kill", "-STOP", worker)
+    until("another worker", lambda: worker not in site.engine.run("pgrep", "-P", gunicorn).split())
+    for unit, machine in units.items():
+        until(f"another {unit}", lambda unit=unit, machine=machine: machine.main_pid(unit) not in (0, before[unit]), 150)  # type: ignore[misc]
+    until("health", lambda: site.health().get("status") == "ok")
+    assert protected(site)
+    assert site.trade(trade_id)["status"] == "open"
+    ended(site)
+
+
+def test_a_trade_is_not_left_alone_when_its_services_die_while_aws_is_silent(site: Pair) -> None:
+    traded(site, "aws-silent")
+    until("a covering stop", lambda: protected(site))
+    died = (("engine", "trader", "trading_system"), ("engine", "fastapi", "fastapi"), ("stream", "websocket", "websocket"))
+    with site.aws_silent():
+        for role, name, _ in died:
+            site.machine(role).kill(f"{name}.service")
+        for role, name, log in died:
+            until(
+                f"{name} goes on with what it was told last",
+                lambda role=role, log=log: says(site, role, log, "settings_recalled"),
+            )  # type: ignore[misc]
+        until("health", lambda: site.health().get("status") == "ok")
+        assert protected(site)
+        ended(site)
+    assert says(site, "engine", "trading_system", "exchange_key_recalled")
+    for role, name, _ in died:
+        machine = site.machine(role)
+        assert machine.run("stat", "-c", "%a %U", f"/run/quantcloud-{name}/settings.json") == "600 quantcloud\n"
+        assert machine.run("findmnt", "-no", "FSTYPE", "-T", f"/run/quantcloud-{name}") == "tmpfs\n"
+    traded(site, "aws-is-back")
+    until("a covering stop", lambda: protected(site))
+    ended(site)
+
+
+def test_clock_logs_and_certificate_are_looked_after_before_any_reboot(site: Pair) -> None:
+    for machine in site.machines:
+        assert "169.254.169.123" in machine.run("chronyd", "-p")
+        assert machine.run("systemctl", "is-enabled", "chrony.service").strip() == "enabled"
+        assert "*-*-* *:00:00" in machine.run("systemctl", "show", "--property=TimersCalendar", "logrotate.timer")
+        assert machine.run("systemctl", "is-active", "logrotate.timer", "quantcloud-backup.timer").split() == ["active"] * 2
+    assert site.engine.run("systemctl", "is-active", "certbot.timer").strip() == "active"
+    assert "dns-route53" in site.engine.run("certbot", "plugins")
+
+
+def test_every_service_of_ours_is_hardened_and_nobody(site: Pair) -> None:
+    wanted = ["User=quantcloud", "NoNewPrivileges=yes", "ProtectSystem=strict", "CapabilityBoundingSet="]
+    asked = [f"--property={each.partition('=')[0]}" for each in wanted]
+    for role, units in OURS.items():
+        for unit in units:
+            assert set(site.machine(role).run("systemctl", "show", *asked, unit).split()) == set(wanted), unit
 
 
 def test_an_alert_finds_the_door_open_while_the_gateway_restarts(site: Pair) -> None:
@@ -162,6 +247,16 @@ def test_a_second_release_rolls_in_during_a_trade(site: Pair) -> None:
     ended(site)
 
 
+def test_the_same_release_again_changes_nothing_and_restarts_nothing(site: Pair) -> None:
+    units = [(site.machine(role), running(site.machine(role), unit)) for role, names in LONG_RUNNING.items() for unit in names]
+    before = [machine.main_pid(unit) for machine, unit in units]
+    for role in ("stream", "engine"):
+        said = site.deploy(role)
+        assert "is in force already" in said
+        assert "bootstrap: wrote" not in said
+    assert [machine.main_pid(unit) for machine, unit in units] == before
+
+
 def test_a_broken_release_rolls_back_and_fails_its_deployment(site: Pair) -> None:
     traded(site, "broken")
     until("a covering stop", lambda: protected(site))
@@ -174,13 +269,48 @@ def test_a_broken_release_rolls_back_and_fails_its_deployment(site: Pair) -> Non
     ended(site)
 
 
-def test_a_backup_is_whole_and_can_be_restored(site: Pair) -> None:
+def test_logs_are_lines_of_json_and_go_to_the_bucket_when_they_are_rotated_out(site: Pair) -> None:
+    for role, names in (("stream", ["websocket"]), ("engine", ["trading_system", "fastapi", "bridge", "nginx", "health"])):
+        machine = site.machine(role)
+        for name in names:
+            lines = machine.run("cat", f"/var/log/quantcloud/{name}.log").splitlines()
+            assert lines, name
+            others = [line for line in lines if not line.startswith("{")]
+            assert all(line.startswith("quantcloud: ") for line in others), (name, others[:3])  # a mistake, told to a person
+        for _ in range(2):  # what is cut off is compressed the next time
+            machine.run("bash", "-ec", ROTATE)
+        machine.run("systemctl", "start", "quantcloud-backup.service", timeout=300)
+        shipped = site.stack.stored(f"logs/tokyo/{role}")
+        assert not [name for name in names if not any(f"/{name}.log-" in key for key in shipped)]
+    assert any(key.endswith("-market.rdb.gz") for key in site.stack.stored("snapshots/tokyo"))
+    until("the trader goes on writing", lambda: site.engine.run("cat", "/var/log/quantcloud/trading_system.log"))
+
+
+def test_a_restored_backup_is_what_was_there_and_nothing_newer(site: Pair) -> None:
+    def history(words: str) -> str:
+        return site.engine.run("runuser", "-u", "postgres", "--", "psql", "-qtAX", "quantcloud", "-c", words).strip()
+
+    older = str(site.alert("first").json()["id"])
+    history("CREATE TABLE kept AS SELECT 'before' AS word")
     site.engine.run("systemctl", "start", "quantcloud-backup.service", timeout=300)
+    newer = traded(site, "after-the-backup")
+    until("a covering stop", lambda: protected(site))
+    ended(site)
+    until("it is in the journal", lambda: site.asked_for(newer).status_code == 200)
+    history("UPDATE kept SET word = 'after'")
     site.engine.as_unit("/opt/quantcloud/bin/restore")
     assert not site.engine.main_pid("trader.service")  # a person looks first
+    until("the gateway", lambda: site.health() != {})
+    assert (site.asked_for(older).status_code, site.asked_for(newer).status_code) == (200, 404)
+    assert history("SELECT word FROM kept") == "before"
+    aside = site.engine.run("bash", "-c", "ls /var/lib/quantcloud/before-restore-*").split()
+    assert {"journal.sqlite", "inbox", "history.pgdump"} <= set(aside)
     site.engine.run("systemctl", "start", "trader.service")
     until("health", lambda: site.health().get("status") == "ok")
-    assert site.alert("first").json()["status"] == "duplicate"
+    assert site.alert("first").json()["status"] == "duplicate"  # the inbox's memory, too
+    traded(site, "after-the-restore")
+    until("a covering stop", lambda: protected(site))
+    ended(site)
 
 
 def test_the_operator_has_the_releases_command_on_the_node(site: Pair) -> None:
@@ -188,9 +318,18 @@ def test_the_operator_has_the_releases_command_on_the_node(site: Pair) -> None:
     assert status["exchange_up"] is True
 
 
-def test_no_secret_is_in_a_log_a_unit_or_a_command_line(site: Pair) -> None:
+def test_no_secret_is_in_a_log_a_unit_a_command_line_or_on_a_disk(site: Pair) -> None:
+    until("health", lambda: site.health().get("status") == "ok")
+    assert site.alert_by_body("with-its-token").status_code == 200
+    until("a covering stop", lambda: protected(site))
+    ended(site)
+    secrets = {name: site.stack.secret(name) for name in SECRETS}
+    secrets |= {"api-key": KEY.api_key, "api-secret": KEY.api_secret}
+    secrets |= {"inbox-redis": site.engine.run("bash", "-c", PASSWORD).strip()}
     for machine in site.machines:
         looked = machine.run("bash", "-c", LOOK, timeout=120)
-        assert not [name for name in SECRETS if site.stack.secret(name) in looked]
-        vitals = json.loads(machine.run("tail", "-1", "/var/log/quantcloud/health.log"))
-        assert vitals["redis_up"] == 1
+        assert not [name for name, secret in secrets.items() if secret in looked]
+        held = {name: machine.run("bash", "-c", ON_DISK, secret, timeout=120).split() for name, secret in secrets.items()}
+        assert not {name: files for name, files in held.items() if files}
+        line = until("a line of vital signs", lambda machine=machine: machine.run("tail", "-1", "/var/log/quantcloud/health.log"))  # type: ignore[misc]
+        assert json.loads(line)["redis_up"] == 1

@@ -42,12 +42,12 @@ T = TypeVar("T")
 class Exchange:
     """The exchange's own word, asked over its REST by plain ccxt: nothing of ours in between."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, key: str = "paper", secret: str = "paper") -> None:
         versions = (("Public", 1), ("Private", 1), ("PrivateV2", 2), ("PrivateV3", 3))
         addresses = {f"fapi{name}": f"{base_url}/fapi/v{version}" for name, version in versions}
         options = {"fetchCurrencies": False, "recvWindow": 10_000}
         self._client = ccxt.binanceusdm(
-            {"apiKey": "paper", "secret": "paper", "enableRateLimit": False, "options": options, "urls": {"api": addresses}}
+            {"apiKey": key, "secret": secret, "enableRateLimit": False, "options": options, "urls": {"api": addresses}}
         )
 
     async def close(self) -> None:
