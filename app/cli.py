@@ -112,6 +112,7 @@ def stream() -> None:
 @app.command()
 def trader() -> None:
     """The trader: the only process that orders."""
+    from app.bus.hints import hints_path
     from app.bus.lease import RedisLease
     from app.bus.redis import RedisInbox, RedisMarketBus
     from app.cloud.secret_store import secret_store
@@ -164,7 +165,8 @@ def trader() -> None:
     keys = KeyKeeper(secret_store(settings), configured, trial)
 
     async def work(stop: asyncio.Event) -> None:
-        inbox, bus = RedisInbox(inbox_url), RedisMarketBus(market_url)
+        inbox = RedisInbox(inbox_url, hints=hints_path(settings.journal.path))
+        bus = RedisMarketBus(market_url)
         # A restart on the same node takes its own lease back at once; a second trader on it is kept out by the journal's lock.
         lease = RedisLease(inbox_url, "trader", f"{socket.gethostname()}:{settings.journal.path.resolve()}")
         journal = SqliteJournal(settings.journal.path)
@@ -193,6 +195,7 @@ def trader() -> None:
 @app.command()
 def gateway() -> None:
     """The gateway: HTTP in, alerts into the inbox."""
+    from app.bus.hints import hints_path
     from app.bus.redis import RedisInbox
     from app.cloud.secret_store import secret_store
     from app.gateway.asgi import config_from
@@ -204,7 +207,7 @@ def gateway() -> None:
     inbox_url = _required(settings.redis.inbox_url, "inbox_url")
 
     async def work(stop: asyncio.Event) -> None:
-        inbox = RedisInbox(inbox_url)
+        inbox = RedisInbox(inbox_url, hints=hints_path(settings.journal.path))
         try:
             store, reader = secret_store(settings), JournalReader(settings.journal.path)
             await run_gateway(config, inbox, reader, SystemClock(), stop=stop, store=store)

@@ -6,7 +6,7 @@ An ``InMemoryServer`` stands for the Redis server, and each port object for one 
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from app.bus.codec import decode_envelope, decode_json, encode_envelope, encode_json, history_name, history_of, latest_field
@@ -38,6 +38,7 @@ class InMemoryServer:
     latest: dict[str, MarketMessage] = field(default_factory=dict)
     histories: dict[str, deque[MarketMessage]] = field(default_factory=dict)
     subscriptions: "set[_Subscription]" = field(default_factory=set)
+    thinking_ahead: Callable[[bytes], None] | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     sequence: int = 0
 
@@ -96,6 +97,8 @@ class InMemoryInbox:
 
     async def put(self, envelope: AlertEnvelope) -> str | None:
         server = self._server
+        if server.thinking_ahead is not None:
+            server.thinking_ahead(encode_envelope(envelope))
         name = f"key:{envelope.key}"
         if (first := server.read(name)) is not None:
             return first.decode()
@@ -104,6 +107,9 @@ class InMemoryInbox:
         server.write(name, envelope.alert_id.encode(), max(1, envelope.key_ttl_s))
         server.wake()
         return None
+
+    def think_ahead(self, hear: Callable[[AlertEnvelope], None]) -> None:
+        self._server.thinking_ahead = lambda data: hear(decode_envelope(data))
 
     async def take(self, timeout_s: float) -> Sequence[InboxItem]:
         until = self._server.clock.monotonic() + timeout_s

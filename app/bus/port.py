@@ -3,7 +3,7 @@
 Two adapters (``redis``, ``in_memory``) pass one contract suite, loss of connection and crash of the reader included.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -63,6 +63,10 @@ class Inbox(Protocol):
     async def put(self, envelope: AlertEnvelope) -> str | None:
         """Check the key and enqueue, in one atomic step. None when it is new, else the ``alert_id`` first given to that key.
         Raises BusUnavailable, and then leaves no key behind that it knows of."""
+
+    def think_ahead(self, hear: Callable[[AlertEnvelope], None]) -> None:
+        """Call ``hear`` with what is being put, before it is durable: a hint that may be lost or repeated, from which nothing may
+        follow until ``take`` hands the same envelope out."""
 
     async def take(self, timeout_s: float) -> Sequence[InboxItem]:
         """Waiting alerts, oldest first; those a crashed reader had taken and not finished come first. Empty on timeout."""

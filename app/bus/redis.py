@@ -6,7 +6,8 @@ itself: whether a lost answer may be asked for again is the caller's decision.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -25,6 +26,7 @@ from app.bus.codec import (
     latest_field,
 )
 from app.bus.connection import TIMEOUT_S, bus_errors, connect, subscribed, within
+from app.bus.hints import Hints
 from app.bus.port import AlertEnvelope, BusUnavailable, InboxItem, Json
 from app.bus.replies import Replies
 from app.domain.market import MarketMessage
@@ -50,9 +52,13 @@ return false
 
 
 class RedisInbox:
-    """Writer and reader of one inbox. Only one process at a time may ``take`` (the holder of the lease)."""
+    """Writer and reader of one inbox. Only one process at a time may ``take`` (the holder of the lease).
 
-    def __init__(self, url: str, *, prefix: str = "qc", timeout_s: float = TIMEOUT_S) -> None:
+    ``hints``: the Unix socket of ``think_ahead``, the same for writers and reader; None: there are none.
+    """
+
+    def __init__(self, url: str, *, prefix: str = "qc", timeout_s: float = TIMEOUT_S, hints: Path | None = None) -> None:
+        self._hints = None if hints is None else Hints(hints)
         self._client = connect(url, answers_within_s=timeout_s)
         self._reader = connect(url, answers_within_s=None)
         self._put = self._client.register_script(_PUT)
@@ -66,16 +72,32 @@ class RedisInbox:
         self._clock_read_ms: float | None = None
 
     async def close(self) -> None:
+        if self._hints is not None:
+            self._hints.close()
         await self._replies.close()
         await self._client.aclose()
         await self._reader.aclose()
 
     async def put(self, envelope: AlertEnvelope) -> str | None:
         key = f"{self._prefix}:key:{hashlib.sha256(envelope.key.encode()).hexdigest()}"
-        arguments: list[str | int | bytes] = [envelope.alert_id, max(1, envelope.key_ttl_s), encode_envelope(envelope)]
+        data = encode_envelope(envelope)
+        if self._hints is not None:
+            self._hints.send(data)
+        arguments: list[str | int | bytes] = [envelope.alert_id, max(1, envelope.key_ttl_s), data]
         async with within(self._timeout_s, "inbox put"):
             first: bytes | None = await self._put(keys=[key, self._stream], args=arguments)
         return first.decode() if first else None
+
+    def think_ahead(self, hear: Callable[[AlertEnvelope], None]) -> None:
+        def decoded(data: bytes) -> None:
+            try:
+                envelope = decode_envelope(data)
+            except ValueError:  # a gateway of another release
+                return
+            hear(envelope)
+
+        if self._hints is not None:
+            self._hints.listen(decoded)
 
     async def take(self, timeout_s: float) -> Sequence[InboxItem]:
         try:

@@ -149,6 +149,9 @@ class BinanceExchange:
         finally:
             self._sent.discard(order.client_id)
 
+    def prepare(self, order: Order) -> None:
+        self._desk.prepare(order)
+
     @property
     def order_socket_is_up(self) -> bool:
         return self._orders is not None and self._orders.is_up

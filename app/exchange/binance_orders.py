@@ -54,6 +54,10 @@ def _is_protective(order: Order) -> bool:
     return isinstance(order, StopOrder) or order.reduce_only
 
 
+def _endpoint(order: Order) -> Endpoint:
+    return PLACE_ALGO if order.kind is OrderKind.ALGO else PLACE
+
+
 def _is_settled(state: OrderState | None, order: Order) -> TypeGuard[OrderState]:
     """Whether this answers what became of its placing: a market or IOC order is soon over, others may rest."""
     may_rest = isinstance(order, StopOrder) or (isinstance(order, LimitOrder) and order.time_in_force is not TimeInForce.IOC)
@@ -95,8 +99,13 @@ class OrderDesk:
             state = await self._settle(order, sent_at, error, surely_exists=True)
         return _accepted(order, state)
 
+    def prepare(self, order: Order) -> None:
+        """See ``Exchange.prepare``."""
+        if self._socket is not None:
+            self._socket.prepare(_endpoint(order), order_params(order))
+
     async def _send(self, order: Order) -> OrderState:
-        endpoint = PLACE_ALGO if order.kind is OrderKind.ALGO else PLACE
+        endpoint = _endpoint(order)
         priority = Priority.PROTECTIVE if _is_protective(order) else Priority.NORMAL
         channel = self._socket if self._socket is not None and self._socket.is_up else self._rest
         reply = await channel.call(endpoint, order_params(order), priority)

@@ -117,6 +117,9 @@ class InMemoryExchange:
 
     # -- orders -----------------------------------------------------------------------------------------------------------
 
+    def prepare(self, order: Order) -> None:
+        """Nothing takes time here."""
+
     async def place(self, order: Order) -> OrderState:
         known = await self.find(order.symbol, order.client_id, order.kind)
         if known is not None:

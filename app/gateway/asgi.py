@@ -5,6 +5,7 @@
 
 from fastapi import FastAPI
 
+from app.bus.hints import hints_path
 from app.bus.redis import RedisInbox
 from app.clock import SystemClock
 from app.cloud.errors import CloudUnavailable
@@ -52,5 +53,6 @@ def _application(node: NodeSettings) -> FastAPI:
     node.tell()
     if settings.redis.inbox_url is None:
         raise BadSettings("setting redis.inbox_url: needed here, such as redis://127.0.0.1:6379/0 (QC_REDIS__INBOX_URL)")
-    inbox, reader = RedisInbox(settings.redis.inbox_url), JournalReader(settings.journal.path)
+    inbox = RedisInbox(settings.redis.inbox_url, hints=hints_path(settings.journal.path))
+    reader = JournalReader(settings.journal.path)
     return create_app(config_from(settings), inbox, reader, SystemClock(), secret_store(settings))

@@ -90,6 +90,13 @@ class Desk:
     def add(self, live: LiveTrade) -> None:
         self.trades[live.trade_id] = live
 
+    def prepare(self, live: LiveTrade) -> None:
+        """Its plan is being written: what ``start`` will send is worked out meanwhile, and nothing of it is begun."""
+        _, commands = step(live.trade, Tick(), self.now())
+        for command in commands:
+            if isinstance(command, Place):
+                self._executor.prepare(command)
+
     def start(self, live: LiveTrade, headline: Mapping[str, Any]) -> None:
         """A new trade whose plan is in the journal: its entry leaves at once."""
         self.add(live)

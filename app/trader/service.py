@@ -32,6 +32,7 @@ from app.trader.latency_probe import LatencyProbe
 from app.trader.lease_keeper import LeaseKeeper
 from app.trader.live_trade import LiveTrade
 from app.trader.market_view import MarketState
+from app.trader.planner import Planner
 from app.trader.preparation import Preparation, connect
 from app.trader.reception import Reception
 from app.trader.reconciliation import Reconciler
@@ -91,16 +92,26 @@ class Trader:
         self._trade_metrics = TradeMetrics(self._metrics, self.risk.delayed)
         self._probe = LatencyProbe(exchange, config.rules.symbol, config.probe_every_s, clock, self._metrics, self.risk.delayed)
         self._preparation = Preparation(exchange, self.desk, self._account, config.rules, clock)
-        self._intake = Intake(
+        self._planner = Planner(
             config,
             exchange,
-            journal,
             self.desk,
             self._market,
             self._account,
             self._switches,
             clock,
             self._preparation,
+            self.risk,
+        )
+        self._intake = Intake(
+            config,
+            exchange,
+            journal,
+            self.desk,
+            self._market,
+            self._switches,
+            clock,
+            self._planner,
             self.risk,
             self._metrics,
         )
@@ -255,6 +266,7 @@ class Trader:
             await self._control.pause("setting_refused")
         else:
             await self._reception.begin_trading()
+            self._inbox.think_ahead(self._planner.think_ahead)
 
     def _stream_up(self) -> None:
         self._equity.stream_up()

@@ -2,8 +2,8 @@
 
 Ours is the whole system (gateway, inbox, trader, journal; everything durable); the peers are ``floor_app`` (nothing checked or
 stored) and ``seed_app`` (one await after another), both unchanged in ../shared/bench. All trade against one simulator that
-answers every order after a fixed delay, one alert at a time, interleaved. ``make bench`` runs it; it prints a table and writes
-JSON on request.
+answers every order after a fixed delay, one alert at a time, interleaved; whichever of the three orders does so on a processor
+of its own. ``make bench`` runs it; it prints a table and writes JSON on request.
 """
 
 import argparse
@@ -30,7 +30,10 @@ from app.bus.redis import RedisInbox
 from app.clock import SystemClock
 from app.domain.instrument import Side
 from app.domain.orders import MarketOrder
-from app.exchange.binance import BinanceConfig, BinanceExchange
+from app.exchange.binance_orders import OrderDesk
+from app.exchange.binance_queries import AccountQueries
+from app.exchange.binance_rest import BinanceConfig, BinanceRest
+from app.exchange.ledger import Ledger
 from app.local.demo import ANY_PRICE
 from app.local.ports import free_port
 from app.local.stack import LocalStack, StackOptions, running_stack
@@ -40,6 +43,8 @@ from app.storage.sqlite import JournalReader
 SHARED_BENCH = Path(__file__).resolve().parents[3] / "shared" / "bench"
 QUANTITY = "0.010"
 GIVE_UP_S = 10.0
+QUIET_S = 0.05
+NO_LIMIT = 1_000_000
 STAGES = ("entry", "naked", "last", "hedges")
 # Thousands of trades closed at once all lose their fees: the breakers judge them as ever, but never trip.
 _BREAKERS = ("DAY_ENTRIES_R", "DAY_HALT_R", "ROLLING_24H_R", "SIDE_R", "ATH_R", "HIGH_R")
@@ -81,21 +86,25 @@ class Socket:
 
 
 class Simulator:
-    """What the exchange answered, and a clean slate after each alert."""
+    """What the exchange answered, and a clean slate after each alert. No streams: the tool keeps out of what it measures."""
 
     def __init__(self, url: str) -> None:
         self._client = httpx.AsyncClient(base_url=url, timeout=10.0)
-        secret = SecretStr("paper")
+        secret, clock, ledger = SecretStr("paper"), SystemClock(), Ledger()
         config = BinanceConfig(
             rest_url=url, stream_url=url.replace("http", "ws", 1), api_key=secret, api_secret=secret, symbols=("BTCUSDT",)
         )
-        self._exchange = BinanceExchange(config, SystemClock())
+        self._rest = BinanceRest(config, clock)
+        self._queries = AccountQueries(self._rest, ledger)
+        self._orders = OrderDesk(self._rest, None, self._queries, ledger, config, clock)
 
     async def connect(self) -> None:
-        await self._exchange.connect()
+        await self._rest.open()
+        self._rest.budget.set_limits(*3 * (NO_LIMIT,))
+        await self._rest.sync_clock()
 
     async def close(self) -> None:
-        await self._exchange.close()
+        await self._rest.close()
         await self._client.aclose()
 
     async def answers(self) -> list[dict[str, Any]]:
@@ -103,19 +112,20 @@ class Simulator:
         return found
 
     async def price(self) -> float:
-        return float((await self._exchange.quote("BTCUSDT")).ask)
+        found = await self._client.get("/fapi/v1/ticker/bookTicker", params={"symbol": "BTCUSDT"})
+        return float(found.json()["askPrice"])
 
     async def set_delay(self, milliseconds: float) -> None:
         (await self._client.post("/simulator/delay", json={"delayMs": milliseconds})).raise_for_status()
 
     async def clean(self) -> None:
         """Cancel everything and close the position, as an operator would by hand."""
-        for state in await self._exchange.open_orders("BTCUSDT"):
-            await self._exchange.cancel("BTCUSDT", state.client_id, state.kind)
-        for position in (await self._exchange.account()).positions:
+        for state in await self._queries.open_orders("BTCUSDT"):
+            await self._orders.cancel("BTCUSDT", state.client_id, state.kind)
+        for position in (await self._queries.account()).positions:
             side = Side.SELL if position.quantity > 0 else Side.BUY
             order = MarketOrder(f"bench-{time.monotonic_ns()}", position.symbol, side, abs(position.quantity), reduce_only=True)
-            await self._exchange.place(order)
+            await self._orders.place(order)
         await self.answers()
 
 
@@ -144,6 +154,7 @@ def _places(answer: dict[str, Any]) -> bool:
 
 async def measured(simulator: Simulator, t0: float, wants_hedges: bool) -> dict[str, float]:
     seen: list[dict[str, Any]] = []
+    await asyncio.sleep(QUIET_S)  # asking sooner would take the simulator from the orders that are timed
     ends = time.monotonic() + GIVE_UP_S
     while time.monotonic() < ends:
         seen += await simulator.answers()
@@ -152,6 +163,16 @@ async def measured(simulator: Simulator, t0: float, wants_hedges: bool) -> dict[
             return found
         await asyncio.sleep(0.005)
     raise RuntimeError(f"stop and targets were not acknowledged within {GIVE_UP_S} s: {seen}")
+
+
+def divide_processors(ordering: Sequence[int], others: Sequence[int]) -> None:
+    """Whoever orders has the last processor to itself, as the trader has on a node; everything else shares the rest."""
+    processors = sorted(os.sched_getaffinity(0))
+    if len(processors) < 2:
+        return
+    for pids, share in ((ordering, processors[-1:]), (others, processors[:-1])):
+        for thread in (thread for pid in pids for thread in Path(f"/proc/{pid}/task").iterdir()):
+            os.sched_setaffinity(int(thread.name), share)
 
 
 class Peer:
@@ -180,6 +201,12 @@ class Peer:
             else:
                 writer.close()
                 return
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise RuntimeError(f"{self._name} has not been started")
+        return self._process.pid
 
     async def stop(self) -> None:
         if self._process is not None:
@@ -251,6 +278,10 @@ async def run(alerts: int, runs: int, delays: Sequence[float], warmup: int, keep
                 for peer in systems.values():
                     if isinstance(peer, Peer):
                         await peer.start()
+                children, redis = stack.children, stack.redis.pid
+                peers = [system.pid for system in systems.values() if isinstance(system, Peer)]
+                others = [child.pid for name, child in children.items() if name != "trader"]
+                divide_processors([children["trader"].pid, *peers], [os.getpid(), *others, *([redis] if redis else [])])
                 for delay in delays:
                     await simulator.set_delay(delay)
                     await rounds(systems, simulator, warmup)

@@ -50,6 +50,7 @@ class MemoryWorld:
 class RedisWorld:
     def __init__(self, directory: Path) -> None:
         self.redis = EmbeddedRedis(directory, SystemClock())
+        self.hints = directory.with_name("hints")
         self._closers: list[Callable[[], Awaitable[Any]]] = []
 
     def _kept(self, port: _Port) -> _Port:
@@ -57,7 +58,7 @@ class RedisWorld:
         return port
 
     def inbox(self) -> RedisInbox:
-        return self._kept(RedisInbox(self.redis.url))
+        return self._kept(RedisInbox(self.redis.url, hints=self.hints))
 
     def market(self, history: int = 100) -> RedisMarketBus:
         return self._kept(RedisMarketBus(self.redis.url, history=history))

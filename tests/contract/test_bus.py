@@ -58,6 +58,25 @@ def alert(number: int = 1, key: str | None = None, ttl_s: int = 90) -> AlertEnve
     )
 
 
+class Ahead:
+    """What a reader was told before it could take it."""
+
+    def __init__(self) -> None:
+        self.envelopes: list[AlertEnvelope] = []
+        self._news = asyncio.Event()
+
+    def hear(self, envelope: AlertEnvelope) -> None:
+        self.envelopes.append(envelope)
+        self._news.set()
+
+    async def told(self, count: int) -> list[AlertEnvelope]:
+        async with asyncio.timeout(PATIENCE):
+            while len(self.envelopes) < count:
+                self._news.clear()
+                await self._news.wait()
+        return self.envelopes
+
+
 async def test_an_alert_that_came_a_long_way_is_as_old_as_its_receipt(world: BusWorld) -> None:
     gateway, trader = world.inbox(), world.inbox()
     await gateway.put(replace(alert(1), age_ms=7_000))
@@ -94,6 +113,34 @@ async def test_take_wakes_for_a_new_alert(world: BusWorld) -> None:
     await world.inbox().put(alert())
     (item,) = await asyncio.wait_for(taking, PATIENCE)
     assert item.envelope.alert_id == "alert1"
+
+
+async def test_what_is_being_put_is_told_ahead_to_the_newest_reader(world: BusWorld) -> None:
+    """Also what turns out to be a repeat: it is known only then."""
+    former, reader = Ahead(), Ahead()
+    world.inbox().think_ahead(former.hear)
+    trader = world.inbox()
+    trader.think_ahead(reader.hear)
+    await world.inbox().put(alert(1))
+    await world.inbox().put(alert(2, key="key1"))
+    assert await reader.told(2) == [alert(1), alert(2, key="key1")]
+    assert former.envelopes == []
+    assert [item.envelope for item in await trader.take(PATIENCE)] == [alert(1)]
+
+
+async def test_what_was_told_ahead_but_could_not_be_put_is_never_handed_out(world: BusWorld) -> None:
+    reader, trader = Ahead(), world.inbox()
+    trader.think_ahead(reader.hear)
+    await world.cut()
+    with pytest.raises(BusUnavailable):
+        await world.inbox().put(alert())
+    assert await reader.told(1) == [alert()]
+    await world.restore()
+    assert await trader.take(0) == []
+
+
+async def test_alerts_are_put_when_nobody_thinks_ahead(world: BusWorld) -> None:
+    assert await world.inbox().put(alert()) is None
 
 
 async def test_take_returns_empty_when_nothing_comes(world: BusWorld) -> None:

@@ -48,6 +48,16 @@ class QuickClock(SystemClock):
         await asyncio.sleep(seconds / 10)
 
 
+class LaterClock(SystemClock):
+    """Time has passed when the test says so."""
+
+    def __init__(self) -> None:
+        self.later_ms = 0
+
+    def wall_ms(self) -> int:
+        return super().wall_ms() + self.later_ms
+
+
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not holds():  # noqa: ASYNC110 - nobody tells
@@ -59,15 +69,19 @@ class World:
         self.simulator = simulator
         self._stack = stack
 
-    async def connect(self, **changes: object) -> BinanceExchange:
+    async def connect(self, clock: SystemClock | None = None, **changes: object) -> BinanceExchange:
         config = binance_config(self.simulator, **({"order_url": self.simulator.ws_url} | changes))
-        exchange = BinanceExchange(config, QuickClock())
+        exchange = BinanceExchange(config, clock or QuickClock())
         await exchange.connect()
         self._stack.push_async_callback(exchange.close)
         return exchange
 
     def routes(self) -> list[str]:
         return [answer.route for answer in self.simulator.runtime.answers]
+
+    def signed_ms(self) -> int:
+        """Of the last order."""
+        return int(self.simulator.runtime.answers[-1].values["timestamp"])
 
     async def cut(self) -> None:
         """Every WebSocket API connection, as the exchange does after a day."""
@@ -93,6 +107,26 @@ async def test_orders_of_both_kinds_go_over_the_socket(world: World) -> None:
     assert (await exchange.place(stop("84000.0"))).status is OrderStatus.OPEN
     assert world.routes() == ["WS order.place", "WS algoOrder.place"]
     assert world.position == D("0.100")
+
+
+async def test_a_prepared_order_was_signed_before_it_was_placed(world: World) -> None:
+    clock = LaterClock()
+    exchange = await world.connect(clock)
+    exchange.prepare(entry())
+    prepared_ms = clock.wall_ms()
+    clock.later_ms = 80
+    await exchange.place(entry())
+    assert world.signed_ms() <= prepared_ms + 1
+
+
+async def test_what_was_signed_long_ago_is_signed_anew(world: World) -> None:
+    clock = LaterClock()
+    exchange = await world.connect(clock)
+    exchange.prepare(entry())
+    prepared_ms = clock.wall_ms()
+    clock.later_ms = 500
+    await exchange.place(entry())
+    assert world.signed_ms() >= prepared_ms + 500
 
 
 async def test_a_refusal_is_the_same_one(world: World) -> None:

@@ -1,0 +1,125 @@
+"""An alert planned while it is being made durable: the plan is used if it still holds, and alone it does nothing."""
+
+import json
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+import pytest
+from simulation.world import World, simulate
+
+from app.bus.codec import encode_envelope
+from app.bus.envelopes import envelope_for
+from app.bus.in_memory import InMemoryInbox
+from app.bus.port import AlertEnvelope
+from app.domain.signal import Alert, parse_alert
+from app.storage.port import StoredTrade
+from app.trader.planner import HOLDS_S
+
+MOVED = Decimal("85020.0")
+
+
+async def an_alert(world: World, side: str = "BUY") -> AlertEnvelope:
+    """To a trader that is prepared."""
+    await world.until(lambda: world.server.thinking_ahead is not None)
+    body = json.dumps({"symbol": "BTCUSDT", "side": side, "id": f"{side}-{world.clock.monotonic()}"}).encode()
+    alert = parse_alert(body)
+    assert isinstance(alert, Alert)
+    return envelope_for(alert, body, world.clock.wall_ms(), world.clock.monotonic())
+
+
+def hinted(world: World, envelope: AlertEnvelope) -> None:
+    assert world.server.thinking_ahead is not None
+    world.server.thinking_ahead(encode_envelope(envelope))
+
+
+async def put_without_hint(world: World, envelope: AlertEnvelope) -> None:
+    hear, world.server.thinking_ahead = world.server.thinking_ahead, None
+    world.busy()
+    await InMemoryInbox(world.server).put(envelope)
+    world.server.thinking_ahead = hear
+
+
+async def quoted(world: World, price: Decimal) -> None:
+    """The trader has seen the market at this price."""
+    world.path = [(0.0, price), (10_000.0, price)]
+    world.busy()
+    await world.until(lambda: world.venue.quote("BTCUSDT").ask >= price)
+    await world.clock.sleep(0.01)
+
+
+async def flattened(world: World, trade_id: str) -> StoredTrade:
+    await world.until_said(trade_id, "protected")
+    await world.operator("flatten")
+    return await world.ends_properly(trade_id)
+
+
+def test_the_plan_made_ahead_is_the_one_traded() -> None:
+    async def story(world: World) -> None:
+        envelope = await an_alert(world)
+        before = world.venue.quote("BTCUSDT").ask
+        hinted(world, envelope)
+        await quoted(world, MOVED)
+        await put_without_hint(world, envelope)
+        stored = await flattened(world, envelope.alert_id)
+        assert stored.plan.p0 == before
+
+    simulate(story)
+
+
+def test_after_a_while_it_is_planned_anew() -> None:
+    async def story(world: World) -> None:
+        envelope = await an_alert(world)
+        hinted(world, envelope)
+        await quoted(world, MOVED)
+        await world.clock.sleep(HOLDS_S * 1.5)
+        await put_without_hint(world, envelope)
+        stored = await flattened(world, envelope.alert_id)
+        assert stored.plan.p0 == world.venue.quote("BTCUSDT").ask
+
+    simulate(story)
+
+
+async def paused(world: World) -> None:
+    await world.operator("pause")
+
+
+async def owned(world: World) -> None:
+    assert world.trader is not None
+    world.trader.desk.claims["BTCUSDT"] = "another"
+
+
+@pytest.mark.parametrize(("happens", "code"), [(paused, "paused"), (owned, "symbol_owned")])
+def test_what_has_happened_since_is_not_overlooked(happens: Callable[[World], Awaitable[None]], code: str) -> None:
+    async def story(world: World) -> None:
+        envelope = await an_alert(world)
+        hinted(world, envelope)
+        await happens(world)
+        await put_without_hint(world, envelope)
+        reply = await world.reply(envelope.alert_id)
+        assert reply is not None
+        assert reply["code"] == code
+        assert world.placed == []
+
+    simulate(story)
+
+
+def test_a_hint_alone_opens_nothing() -> None:
+    async def story(world: World) -> None:
+        envelope = await an_alert(world)
+        for _ in range(3):
+            hinted(world, envelope)
+        await world.clock.sleep(2.0)
+        assert world.placed == []
+        assert await world.journal.alert(envelope.alert_id) is None
+
+    simulate(story)
+
+
+def test_the_hint_of_one_alert_is_no_plan_for_another() -> None:
+    async def story(world: World) -> None:
+        hinted(world, await an_alert(world, "SELL"))
+        envelope = await an_alert(world, "BUY")
+        await put_without_hint(world, envelope)
+        assert (await flattened(world, envelope.alert_id)).plan.side == "BUY"
+
+    simulate(story)
