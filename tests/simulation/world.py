@@ -209,7 +209,10 @@ class SimulatedExchange(InMemoryExchange):
 
 
 class HeardJournal(InMemoryJournal):
-    """Tells the world of every entry, so that a story can go on at that very moment."""
+    """Tells the world of every entry, so that a story can go on at that very moment. Of a killed process it takes no more: what
+    was still to be written is lost."""
+
+    is_dead = False
 
     def __init__(self, store: JournalStore, heard: Callable[[], None], watch: Invariants | None = None) -> None:
         super().__init__(store)
@@ -222,6 +225,8 @@ class HeardJournal(InMemoryJournal):
             self._watch.plan_written(plan)
 
     def append(self, entry: Entry) -> None:
+        if self.is_dead:
+            return
         super().append(entry)
         if self._watch is not None:
             self._watch.entry_written(entry)
@@ -309,10 +314,11 @@ class World:
 
     async def kill_trader(self) -> None:
         """As kill -9 would: nothing is said, nothing is finished; what the venue has, or is on its way there, is what it has."""
-        self._running.cancel()
-        await asyncio.wait([self._running])
+        self.journal.is_dead = True
         if self.watch is not None:
             self.watch.absent()
+        self._running.cancel()
+        await asyncio.wait([self._running])
         self.exchange.is_heard = False
         self.server.expiring.pop("beat:trader", None)
 
