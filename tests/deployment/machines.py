@@ -48,13 +48,24 @@ def base_tree() -> Path:
     """Made once, some minutes, and kept outside the repository."""
     base, marker = CACHE / "base", CACHE / "base.made"
     if not marker.exists():
-        shutil.rmtree(base, ignore_errors=True)
         CACHE.mkdir(parents=True, exist_ok=True)
-        run("debootstrap", "--variant=minbase", f"--include={IMAGE}", "bookworm", str(base), DEBIAN, timeout=1200)
+        _bootstrap(base)
         _install(base)
         _as_an_image(base)
         marker.touch()
     return base
+
+
+def _bootstrap(base: Path) -> None:
+    """A mirror hands out something broken now and then: it is asked three times."""
+    for attempt in range(3):
+        shutil.rmtree(base, ignore_errors=True)
+        try:
+            run("debootstrap", "--variant=minbase", f"--include={IMAGE}", "bookworm", str(base), DEBIAN, timeout=1200)
+            return
+        except MachineFailed:
+            if attempt == 2:
+                raise
 
 
 def _install(base: Path) -> None:
@@ -63,7 +74,7 @@ def _install(base: Path) -> None:
     policy.write_text("#!/bin/sh\nexit 101\n")
     policy.chmod(0o755)
     shutil.copy("/etc/resolv.conf", base / "etc/resolv.conf")
-    install = ("apt-get", "install", "-q", "-y", "--no-install-recommends", *PACKAGES.split())
+    install = ("apt-get", "-o", "Acquire::Retries=5", "install", "-q", "-y", "--no-install-recommends", *PACKAGES.split())
     run("chroot", str(base), "env", "DEBIAN_FRONTEND=noninteractive", *install, timeout=1200)
     policy.unlink()
 
