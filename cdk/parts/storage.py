@@ -9,7 +9,8 @@ from cdk.config import Site
 from cdk.parts.nag import acknowledge, acknowledge_zone
 
 DATA_GIB = 100
-_KEPT_DAYS = {"logs/": 90, "snapshots/": 30, "backups/": 35, "releases/": 90}
+_KEPT_DAYS = {"logs/": 90, "snapshots/": 30, "backups/": 35}  # the journal and its reports: for ever
+_OVERWRITTEN = "snapshots/"  # every half minute
 
 
 class Storage(Construct):
@@ -26,7 +27,12 @@ class Storage(Construct):
             removal_policy=cdk.RemovalPolicy.RETAIN,
             lifecycle_rules=[
                 *(
-                    s3.LifecycleRule(id=prefix.rstrip("/"), prefix=prefix, expiration=cdk.Duration.days(days))
+                    s3.LifecycleRule(
+                        id=prefix.rstrip("/"),
+                        prefix=prefix,
+                        expiration=cdk.Duration.days(days),
+                        noncurrent_version_expiration=cdk.Duration.days(1) if prefix == _OVERWRITTEN else None,
+                    )
                     for prefix, days in _KEPT_DAYS.items()
                 ),
                 s3.LifecycleRule(

@@ -52,6 +52,12 @@ class Aws:
         (reservation,) = self.client("ec2", site).describe_instances(Filters=filters)["Reservations"]
         return dict(reservation["Instances"][0])
 
+    def tell_function(self, name: str, **variables: str) -> None:
+        """In its environment, beside what was deployed."""
+        functions, name = self.client("lambda"), f"quantcloud-tokyo-{name}"
+        deployed = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": deployed | variables})
+
     def events(self, site: str) -> list[dict[str, Any]]:
         """Of the nodes' stack, the oldest first."""
         pages = self.client("cloudformation", site).get_paginator("describe_stack_events")
@@ -188,8 +194,18 @@ def test_every_alarm_tells_a_topic_that_is_there(aws: Aws, site: str) -> None:
 
 
 @contextmanager
-def telegram() -> Iterator[tuple[str, list[str]]]:
-    """Its address, and what is sent to it."""
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
+def telegram(aws: Aws) -> Iterator[list[str]]:
+    """What is sent to it, by a notifier that has been given its token."""
     heard: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -201,22 +217,16 @@ def telegram() -> Iterator[tuple[str, list[str]]]:
 
         def log_message(self, *_: object) -> None: ...
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", heard
-        server.shutdown()
-        thread.join()
+    secret = json.dumps({"token": "12:abc", "chat_id": "7"})
+    aws.client("secretsmanager").put_secret_value(SecretId="quantcloud/telegram", SecretString=secret)
+    with served(Handler) as url:
+        aws.tell_function("telegram-notifier", TELEGRAM_URL=url)
+        yield heard
 
 
 def test_what_is_published_reaches_the_operators_telegram(aws: Aws) -> None:
-    secret = json.dumps({"token": "12:abc", "chat_id": "7"})
-    aws.client("secretsmanager").put_secret_value(SecretId="quantcloud/telegram", SecretString=secret)
-    name, functions = "quantcloud-tokyo-telegram-notifier", aws.client("lambda")
-    with telegram() as (url, heard):
-        variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-        functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables | {"TELEGRAM_URL": url}})
-        topic = f"arn:aws:sns:ap-northeast-1:{ACCOUNT}:quantcloud-tokyo-critical"
+    topic = f"arn:aws:sns:ap-northeast-1:{ACCOUNT}:quantcloud-tokyo-critical"
+    with telegram(aws) as heard:
         aws.client("sns").publish(TopicArn=topic, Subject="a test", Message="the heartbeat of nobody")
     (message,) = heard
     assert message.startswith("/bot12:abc/sendMessage")
@@ -256,6 +266,50 @@ def test_the_control_api_wants_the_operators_token(aws: Aws) -> None:
         "requestContext": {"http": {"method": "GET", "path": "/status", "sourceIp": "203.0.113.9", "protocol": "HTTP/1.1"}},
     }
     assert invoke(aws, "control-api", event)["statusCode"] in (401, 403)
+
+
+@contextmanager
+def exchange() -> Iterator[str]:
+    """Its address. It knows funding: BTC's stands above the limit."""
+    rates = {"BTCUSDT": "0.00070000", "ETHUSDT": "0.00010000", "SOLUSDT": "-0.00010000"}
+    marks = [{"symbol": symbol, "lastFundingRate": rate, "nextFundingTime": 1} for symbol, rate in rates.items()]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(marks if self.path.endswith("premiumIndex") else []).encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    with served(Handler) as url:
+        yield url
+
+
+def test_funding_is_looked_at_and_told(aws: Aws) -> None:
+    with exchange() as url, telegram(aws) as heard:
+        aws.tell_function("funding-monitor", EXCHANGE_URL=url)
+        said = invoke(aws, "funding-monitor", {})
+    (message,) = heard
+    assert "BTCUSDT" in message
+    value = aws.client("ssm").get_parameter(Name="/quantcloud/tokyo/funding")["Parameter"]["Value"]
+    assert json.loads(value) == said
+    assert {symbol: found["skip"] for symbol, found in said["symbols"].items()} == {
+        "BTCUSDT": True,
+        "ETHUSDT": False,
+        "SOLUSDT": False,
+    }
+
+
+def test_the_report_of_a_day_lies_in_the_sites_bucket(aws: Aws) -> None:
+    with telegram(aws) as heard:
+        address = invoke(aws, "daily-report", {"time": "2026-11-20T00:20:00Z"})["report"]
+    (message,) = heard
+    assert "2026-11-19" in message
+    bucket, key = address.removeprefix("s3://").split("/", 1)
+    assert key == "reports/2026-11-19.html"
+    page = aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode()
+    assert "2026-11-19" in page
 
 
 def invoke(aws: Aws, name: str, event: Mapping[str, Any]) -> dict[str, Any]:

@@ -72,6 +72,46 @@ def test_what_is_kept_when_all_else_goes(templates: Templates) -> None:
     assert kept == {"AWS::S3::Bucket", "AWS::EC2::Volume", "AWS::DynamoDB::Table"}
 
 
+def test_the_bucket_keeps_what_it_should_and_no_longer(templates: Templates) -> None:
+    """The journal and its reports have no end; old versions of what is written every half minute have one soon."""
+    (bucket,) = resources(templates["quantcloud-tokyo-foundation"], "AWS::S3::Bucket")
+    rules = {rule.get("Prefix", ""): rule for rule in bucket["Properties"]["LifecycleConfiguration"]["Rules"]}
+    assert {prefix: rule.get("ExpirationInDays") for prefix, rule in rules.items()} == {
+        "logs/": 90,
+        "snapshots/": 30,
+        "backups/": 35,
+        "": None,
+    }
+    assert rules["snapshots/"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+    assert rules[""]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+
+
+def test_what_runs_by_the_clock(templates: Templates) -> None:
+    template = templates["quantcloud-tokyo-operations"]
+    functions = {name: one for name, one in template["Resources"].items() if one["Type"] == "AWS::Lambda::Function"}
+    schedules = {
+        functions[rule["Properties"]["Targets"][0]["Arn"]["Fn::GetAtt"][0]]["Properties"]["FunctionName"]: rule["Properties"][
+            "ScheduleExpression"
+        ]
+        for rule in resources(template, "AWS::Events::Rule")
+    }
+    assert schedules == {
+        "quantcloud-tokyo-funding-monitor": "rate(10 minutes)",
+        "quantcloud-tokyo-daily-report": "cron(20 0 * * ? *)",
+    }
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_a_node_is_reached_by_session_manager_alone_and_not_ended_by_a_slip(templates: Templates, site: str) -> None:
+    template = templates[f"quantcloud-{site}-nodes"]
+    for node in resources(template, "AWS::EC2::Instance"):
+        assert node["Properties"]["DisableApiTermination"] is True
+        assert "KeyName" not in node["Properties"]
+    roles = list(resources(template, "AWS::IAM::Role"))
+    assert len(roles) == 2
+    assert all("AmazonSSMManagedInstanceCore" in json.dumps(role["Properties"]["ManagedPolicyArns"]) for role in roles)
+
+
 def test_every_log_a_node_ships_has_its_group(templates: Templates) -> None:
     shipped = set(re.findall(r"\.log=([a-z]+)", (ROOT / "ec2_bootstrap" / "steps" / "agent.sh").read_text()))
     groups = {
@@ -210,4 +250,14 @@ def test_a_warm_standby_is_released_to_and_missed_but_not_its_trader(with_a_doma
     }
     assert silence["quantcloud-ohio-gateway-down"] == silence["quantcloud-ohio-market-redis-down"] == "breaching"
     assert silence["quantcloud-ohio-trader-heartbeat"] == "notBreaching"  # which does not run there
-    assert len(list(resources(with_a_domain["quantcloud-ohio-nodes"], "AWS::EC2::PlacementGroup"))) == 1
+
+
+def test_the_pair_stands_close_together_when_asked_to(with_a_domain: Templates, templates: Templates) -> None:
+    def groups(found: Templates) -> list[object]:
+        nodes = resources(found["quantcloud-tokyo-nodes"], "AWS::EC2::Instance")
+        return [node["Properties"].get("PlacementGroupName") for node in nodes]
+
+    stream, engine = groups(with_a_domain)
+    assert stream == engine
+    assert stream is not None
+    assert groups(templates) == [None, None]
