@@ -21,6 +21,7 @@ from app.simulator.venue_types import ReduceOnlyPolicy, Status
 NEAR_BLOCK = {"ob_top": 85_060, "ob_bottom": 84_900}  # the maker order rests in its middle, at 84 980
 COVER_S = 2.0
 DEAD_S = 2.0
+TRAIL = Decimal(85_450)
 Step = tuple[str, Mapping[str, Any]]
 STEPS: Mapping[str, tuple[Step, ...]] = {  # the notes before which it dies
     "planned": (("planned", {}), ("order_sent", {})),
@@ -42,9 +43,14 @@ async def the_markets_course(world: ScenarioWorld, trade_id: str) -> None:
     await world.until("the hedges or an end", lambda: len(world.positions()) == 3 or not world.is_up)
     await goes(world, 85_250, 85_450, 85_700)
     await world.until("a trader", lambda: world.is_up)
-    await world.next_bar(Decimal(85_450), Side.BUY)
-    await world.until("the trail or an end", lambda: bool(world.notes(trade_id, "trailed")) or world.is_closed(trade_id))
+    await world.next_bar(TRAIL, Side.BUY)
+    await world.until("the trail or an end", lambda: {*triggers(world)} == {TRAIL} or world.is_closed(trade_id))
     await goes(world, 85_650, 84_000)
+
+
+def triggers(world: ScenarioWorld) -> list[Decimal]:
+    """Where the exchange has working stops."""
+    return [stop.trigger_price for stop in world.stops()]
 
 
 async def goes(world: ScenarioWorld, *prices: int) -> None:
@@ -91,8 +97,8 @@ async def test_es50_restart_between_any_two_steps(tmp_path: Path, phase: str) ->
 
 async def test_es51_entry_on_the_wire_when_it_died(tmp_path: Path) -> None:
     """It reaches the exchange after the next life has looked; it is found in the book and removed."""
-    late = {"kind": "request-delay", "client_id": "-0-m-", "ms": 900}
-    async with scenario(tmp_path, faults=[late]) as world:
+    late = {"kind": "request-delay", "client_id": "-0-m-", "ms": 3_000}
+    async with scenario(tmp_path, recv_window_ms=4_000, faults=[late]) as world:
         trade_id = await world.alert(**NEAR_BLOCK)
         await world.until("the order on its way", lambda: bool(world.sent))
         await world.until("its request at the exchange", lambda: world.simulator.runtime.in_flight > 0)

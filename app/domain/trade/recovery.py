@@ -8,7 +8,18 @@ from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 
-from app.domain.orders import Fill, LimitOrder, MarketOrder, Order, OrderKind, OrderState, StopOrder, TimeInForce, Trigger
+from app.domain.orders import (
+    Fill,
+    LimitOrder,
+    MarketOrder,
+    Order,
+    OrderKind,
+    OrderState,
+    OrderStatus,
+    StopOrder,
+    TimeInForce,
+    Trigger,
+)
 from app.domain.plan import OrderName, Plan, Purpose
 from app.domain.trade.messages import Failure, Instant
 from app.domain.trade.state import Leg, Trade, Window, new_trade, record_of, tighter
@@ -61,13 +72,21 @@ def recover(
     _take_fills(trade, fills)
     trade.trailed = "trailed" in said
     trade.stop = tighter(plan.side, trade.stop, stop or trade.stop)
-    for record in trade.orders.values():
-        order = record.order
-        if record.name.purpose is Purpose.STOP and record.name.leg == 0 and isinstance(order, StopOrder) and not record.is_over:
-            trade.stop = tighter(plan.side, trade.stop, order.trigger)
+    for record in trade.records(trade.main, Purpose.STOP):
+        if isinstance(record.order, StopOrder) and record.status is not OrderStatus.REJECTED:
+            _follow_stop(trade, record.order.trigger)
     for leg in trade.legs:
         _reopen_leg(trade, leg)
     return trade
+
+
+def _follow_stop(trade: Trade, trigger: Decimal) -> None:
+    """A stop that left before the word of it was written down, whatever became of it: the next is no looser (I5). After
+    break-even, only the trail moves it."""
+    stop = tighter(trade.plan.side, trade.stop, trigger)
+    if stop != trade.stop:
+        trade.stop = stop
+        trade.trailed = trade.trailed or "break_even" in trade.said
 
 
 def _take_fills(trade: Trade, fills: Iterable[Fill]) -> None:
