@@ -50,6 +50,7 @@ from app.trader.service import Trader
 PATIENCE_S = 60.0
 JOURNAL_LAG_S = 3.0  # several worlds share one busy host; in the end it has to agree to the last digit
 HEARING_S = 0.1  # the exchange's word goes through sockets, and the host has other things to do
+RECV_WINDOW_MS = 1_000  # short enough for a test to see it pass
 BEAT_S = 0.05  # of the market
 STALL_S = 0.3  # nothing at all for so long: the host gave this process no time, which is nobody's fault
 STRIDES = 5  # beats in which the market goes to another price
@@ -299,6 +300,7 @@ class ScenarioWorld(ScenarioMarket):
         self.plans: dict[str, Plan] = {}
         self.sent: list[Order] = []
         self.rules = QUICK_RULES
+        self.recv_window_ms = RECV_WINDOW_MS
         self.directory = Path()
         self.tasks: list[asyncio.Task[None]] = []  # market and stream node
         self.is_up = False
@@ -313,8 +315,7 @@ class ScenarioWorld(ScenarioMarket):
         self.server.expiring.pop("beat:trader", None)
         self.journal = HeardJournal(self.directory / "journal.sqlite", self._heard, self._planned)
         await self.journal.open()
-        # a receive window short enough for a test to see it pass
-        config = binance_config(self.simulator, recv_window_ms=1_000, lag_allowance_s=0.5)
+        config = binance_config(self.simulator, recv_window_ms=self.recv_window_ms, lag_allowance_s=0.5)
         self.exchange = WatchedExchange(config, self.clock)
         self.exchange.sent, self.exchange.watch = self.sent, self.watch
         lease = InMemoryLease(self.server, "trader", "site-1", ttl_s=5.0)
@@ -535,6 +536,7 @@ async def scenario(
     funding: Decimal = Decimal("0.0001"),
     watched: bool = True,
     stream_node: bool = False,
+    recv_window_ms: int = RECV_WINDOW_MS,
     faults: Sequence[Mapping[str, Any]] = (),
 ) -> AsyncIterator[ScenarioWorld]:
     """A fresh exchange and a trader on it. ``watched``: the invariants hold all along. ``faults`` are in force from the first
@@ -546,7 +548,7 @@ async def scenario(
         aiohttp.ClientSession(simulator.base_url) as http,
     ):
         world = ScenarioWorld(simulator, http, volume, follow)
-        world.rules, world.directory = rules, directory
+        world.rules, world.directory, world.recv_window_ms = rules, directory, recv_window_ms
         if watched:
             world.watch = Invariants(world.venue, world.clock, lag_s=JOURNAL_LAG_S, hearing_s=HEARING_S, stall_s=STALL_S)
         tasks = world.tasks = [asyncio.create_task(world.run(InMemoryMarketBus(world.market_server)))]

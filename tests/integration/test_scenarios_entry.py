@@ -168,9 +168,11 @@ async def test_es07_hedge_filled_in_part_as_maker(tmp_path: Path) -> None:
 
 
 async def test_es08_post_only_refused_once(tmp_path: Path) -> None:
-    """-5022: the price has fallen below the limit while it was on its way. It is quoted again at the best bid, once."""
-    late = {"kind": "request-delay", "client_id": "-0-m-0$", "ms": 150}
-    async with scenario(tmp_path, rules=PATIENT, faults=[late]) as world:
+    """-5022: the price has fallen below the limit while it was on its way, of which the trader has heard. It is quoted again at
+    the best bid, once."""
+    late = {"kind": "request-delay", "client_id": "-0-m-0$", "ms": 600}
+    without_hurry = with_rules(entry={"maker_wait_ms": 10_000})
+    async with scenario(tmp_path, rules=without_hurry, faults=[late]) as world:
         trade_id = await world.alert(**NEAR_BLOCK)
         await world.until("the order on its way", lambda: bool(world.sent))
         world.move(Decimal(84_960))
