@@ -4,7 +4,6 @@ Each address stands also under /tradingview, under /api and under both; the stat
 talks to the exchange.
 """
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,14 +14,14 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
 from app.bus.envelopes import advanced_envelope
-from app.bus.port import AlertEnvelope, BusUnavailable, Inbox
 from app.clock import Clock
 from app.domain import advanced_answers as answers
 from app.domain.requests import BadRequest, parse_request
 from app.gateway.config import GatewayConfig
+from app.gateway.delivery import Delivery
 from app.gateway.failures import NOT_UNDERSTOOD, Failure, GatewayError, Skipped, answer
 from app.gateway.security import Doorkeeper, body_token
-from app.gateway.webhook import read_body
+from app.gateway.webhook import as_answer, read_body
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +100,7 @@ class AdvancedWebhook:
     """One delivery from arrival to answer."""
 
     config: GatewayConfig
-    inbox: Inbox
+    delivery: Delivery
     clock: Clock
     doorkeeper: Doorkeeper
 
@@ -115,46 +114,19 @@ class AdvancedWebhook:
         if isinstance(asked, BadRequest):
             return self._not_understood(asked)
         envelope = advanced_envelope(asked, body, received_ms, received_at)
-        first = await self._enqueue(envelope)
+        first = await self.delivery.put(envelope)
         if first is not None:
             log.info("request_repeated", id=first)
             return answer(200, answers.repeated(first, self.clock.wall_ms()))
         log.info("request_accepted", id=envelope.alert_id, symbol=asked.symbol, action=asked.action.value)
-        return await self._answer(envelope)
+        reply = await self.delivery.reply(envelope)
+        return as_answer(reply or answers.accepted(envelope.alert_id, self.clock.wall_ms()), envelope.alert_id)
 
     def _not_understood(self, bad: BadRequest) -> JSONResponse:
         log.info("request_not_taken", code=bad.refusal.code)
         content = _without_status(answers.refused("", bad.refusal, bad.webhook_data, self.clock.wall_ms()))
         del content["id"]  # what was not taken has none
         return answer(400 if bad.refusal.code in NOT_UNDERSTOOD else 422, content)
-
-    async def _enqueue(self, envelope: AlertEnvelope) -> str | None:
-        try:
-            async with asyncio.timeout(self._remaining(envelope)):
-                return await self.inbox.put(envelope)
-        except (BusUnavailable, TimeoutError) as error:
-            log.error("inbox_unavailable", id=envelope.alert_id, error=str(error))
-            raise GatewayError("inbox_unavailable") from error
-
-    async def _answer(self, envelope: AlertEnvelope) -> JSONResponse:
-        """The trader's word if it comes in time. From here on the request is durable: whatever fails, it is accepted."""
-        reply: Mapping[str, Any] | None = None
-        remaining = self._remaining(envelope)
-        try:
-            async with asyncio.timeout(remaining):
-                reply = await self.inbox.wait_reply(envelope.alert_id, remaining)
-        except TimeoutError:
-            log.info("reply_late", id=envelope.alert_id)
-        except BusUnavailable as error:
-            log.warning("reply_unreadable", id=envelope.alert_id, error=str(error))
-        if reply is None:
-            return answer(200, answers.accepted(envelope.alert_id, self.clock.wall_ms()))
-        status = reply.get("http_status", 200)
-        well_formed = isinstance(status, int) and 200 <= status < 500
-        return answer(status if well_formed else 200, _without_status(reply))
-
-    def _remaining(self, envelope: AlertEnvelope) -> float:
-        return max(0.0, self.config.reply_within_s - (self.clock.monotonic() - envelope.received_at))
 
 
 def _without_status(reply: Mapping[str, Any]) -> dict[str, Any]:

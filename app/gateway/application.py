@@ -6,6 +6,7 @@ from app.bus.port import Inbox
 from app.clock import Clock
 from app.gateway import advanced, exchange_config, failures, health, operations, statistics, trades, webhook
 from app.gateway.config import GatewayConfig
+from app.gateway.delivery import Delivery
 from app.gateway.measured import Measured
 from app.gateway.security import Doorkeeper, OperatorDoor
 from app.storage.secrets import SecretStore
@@ -23,9 +24,10 @@ def create_app(
     )
     failures.install(app)
     app.add_middleware(Measured, clock=clock)
+    delivery = Delivery(inbox, clock, config.reply_within_s)
     doorkeeper = Doorkeeper(config.token, required=config.auth_required)
-    app.include_router(webhook.routes(webhook.Webhook(config, inbox, clock, doorkeeper)))
-    app.include_router(advanced.routes(advanced.AdvancedWebhook(config, inbox, clock, doorkeeper)))
+    app.include_router(webhook.routes(webhook.Webhook(config, delivery, clock, doorkeeper)))
+    app.include_router(advanced.routes(advanced.AdvancedWebhook(config, delivery, clock, doorkeeper)))
     app.include_router(trades.routes(reader, doorkeeper))
     app.include_router(statistics.routes(reader, doorkeeper, clock))
     door = OperatorDoor(config.operator_token)

@@ -16,12 +16,13 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from app.bus.envelopes import envelope_for, text_envelope
-from app.bus.port import AlertEnvelope, BusUnavailable, Inbox, Json
+from app.bus.port import AlertEnvelope, Json
 from app.clock import Clock
 from app.domain.bodies import TAG_TEXT, read_message
 from app.domain.component_alerts import ComponentAlert
 from app.domain.verdict import Refusal
 from app.gateway.config import GatewayConfig
+from app.gateway.delivery import Delivery
 from app.gateway.failures import AlertRefused, Failure, GatewayError, Skipped, answer
 from app.gateway.security import Doorkeeper, body_token
 
@@ -125,7 +126,7 @@ class Webhook:
     """One delivery from arrival to answer."""
 
     config: GatewayConfig
-    inbox: Inbox
+    delivery: Delivery
     clock: Clock
     doorkeeper: Doorkeeper
 
@@ -140,14 +141,14 @@ class Webhook:
                 await self._keep(text_envelope(body, received_ms, received_at))
             raise AlertRefused(parsed)
         envelope = envelope_for(parsed, body, received_ms, received_at)
-        first = await self._enqueue(envelope)
+        first = await self.delivery.put(envelope)
         if first is not None:
             log.info("alert_repeated", id=first)
             return answer(200, {"status": "duplicate", "id": first})
-        reply = await self._answer(envelope)
+        reply = await self.delivery.reply(envelope)
         what = parsed.tag if isinstance(parsed, ComponentAlert) else parsed.action
         log.info("alert_accepted", id=envelope.alert_id, symbol=parsed.symbol, what=what.value)
-        return reply
+        return as_answer(reply or {"status": "accepted"}, envelope.alert_id)
 
     def _authenticate(self, request: Request, path_token: str | None, body: bytes) -> None:
         if path_token is not None and self.doorkeeper.admits(request.headers, (path_token,)):
@@ -159,33 +160,9 @@ class Webhook:
     async def _keep(self, envelope: AlertEnvelope) -> None:
         """For the journal only: the answer does not depend on it."""
         try:
-            await self._enqueue(envelope)
+            await self.delivery.put(envelope)
         except GatewayError:
             log.warning("text_not_kept", id=envelope.alert_id)
-
-    async def _enqueue(self, envelope: AlertEnvelope) -> str | None:
-        try:
-            async with asyncio.timeout(self._remaining(envelope)):
-                return await self.inbox.put(envelope)
-        except (BusUnavailable, TimeoutError) as error:
-            log.error("inbox_unavailable", id=envelope.alert_id, error=str(error))
-            raise GatewayError("inbox_unavailable") from error
-
-    async def _answer(self, envelope: AlertEnvelope) -> JSONResponse:
-        """The trader's word if it comes in time. From here on the alert is durable: whatever fails, it is accepted."""
-        reply = None
-        remaining = self._remaining(envelope)
-        try:
-            async with asyncio.timeout(remaining):
-                reply = await self.inbox.wait_reply(envelope.alert_id, remaining)
-        except TimeoutError:
-            log.info("reply_late", id=envelope.alert_id)
-        except BusUnavailable as error:
-            log.warning("reply_unreadable", id=envelope.alert_id, error=str(error))
-        return as_answer(reply or {"status": "accepted"}, envelope.alert_id)
-
-    def _remaining(self, envelope: AlertEnvelope) -> float:
-        return max(0.0, self.config.reply_within_s - (self.clock.monotonic() - envelope.received_at))
 
 
 def as_answer(reply: Json, alert_id: str) -> JSONResponse:

@@ -61,9 +61,10 @@ async def test_a_stranger_is_told_nothing(world: GatewayWorld, wrong: str | None
 
 async def test_the_traders_word_is_passed_on_without_its_status(tmp_path: Path) -> None:
     async with gateway_world(tmp_path) as world:
-        world.trader_replies({"http_status": 422, "success": False, "error": "Binance API error (Code -2019): no"})
+        word = {"id": "abcdefghij", "success": False, "error": "Binance API error (Code -2019): no"}
+        world.trader_replies({"http_status": 422, **word})
         answer = await world.client.post(f"{PATH}/{TOKEN}", content=json.dumps(BODY))
-        assert (answer.status_code, answer.json()) == (422, {"success": False, "error": "Binance API error (Code -2019): no"})
+        assert (answer.status_code, answer.json()) == (422, word)
 
 
 async def test_what_cannot_be_stored_is_not_taken(world: GatewayWorld) -> None:
