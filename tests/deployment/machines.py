@@ -48,24 +48,13 @@ def base_tree() -> Path:
     """Made once, some minutes, and kept outside the repository."""
     base, marker = CACHE / "base", CACHE / "base.made"
     if not marker.exists():
+        shutil.rmtree(base, ignore_errors=True)
         CACHE.mkdir(parents=True, exist_ok=True)
-        _bootstrap(base)
+        run("debootstrap", "--variant=minbase", f"--include={IMAGE}", "bookworm", str(base), DEBIAN, timeout=1200)
         _install(base)
         _as_an_image(base)
         marker.touch()
     return base
-
-
-def _bootstrap(base: Path) -> None:
-    """A mirror hands out something broken now and then: it is asked three times."""
-    for attempt in range(3):
-        shutil.rmtree(base, ignore_errors=True)
-        try:
-            run("debootstrap", "--variant=minbase", f"--include={IMAGE}", "bookworm", str(base), DEBIAN, timeout=1200)
-            return
-        except MachineFailed:
-            if attempt == 2:
-                raise
 
 
 def _install(base: Path) -> None:

@@ -22,7 +22,7 @@ from integration.system_world import Exchange
 
 from app.local.ports import free_port
 from deployment.exchange import KEY
-from deployment.machines import Bridge, Machine
+from deployment.machines import Bridge, Machine, base_tree
 from deployment.release import REPOSITORY
 from deployment.stack import TOKYO, Place, Stack, double_environment
 
@@ -59,6 +59,7 @@ class Pair:
 
     def boot(self) -> None:
         self.stack.fill_exchange_secret(KEY.api_key, KEY.api_secret)
+        base_tree()  # here, where nobody else makes it at the same time
         with ThreadPoolExecutor() as pool:
             list(pool.map(self._first_boot, ("stream", "engine")))
 
