@@ -258,11 +258,32 @@ def test_what_a_hand_adds_to_the_position_is_left_to_it() -> None:
         assert world.position() == Decimal("0.050")
         assert world.position("ETHUSDT") == world.position("SOLUSDT") == 0
         assert world.open_ids() == set()
+        assert abs(stored.closed.net_r) < 1, "what a hand bought was not bought by the trade"
+        assert stored.closed.summary["legs"][0]["entered"] == stored.closed.summary["quantity"]
         reply = await world.reply(await world.alert(id="next"))
         assert reply is not None
         assert reply["code"] == "paused"
 
     simulate(story, watched=False)  # what a hand adds is in no journal
+
+
+def test_of_what_a_hand_sells_only_what_closed_the_trade_is_in_its_account() -> None:
+    """It sells more than there is, and is short of the rest."""
+
+    async def story(world: World) -> None:
+        trade_id = await world.enters()
+        held = world.position()
+        world.venue.trade_by_hand("BTCUSDT", Side.SELL, held + Decimal("0.050"))
+        stored = await world.until_closed(trade_id)
+        assert stored.closed is not None
+        assert stored.closed.reason == "closed_externally"
+        assert world.position() == Decimal("-0.050")
+        assert abs(stored.closed.net_r) < 1
+        (btc, *_) = stored.closed.summary["legs"]
+        assert btc["exited"] == btc["entered"] == str(held)
+        assert Decimal(btc["fees"]) < held * 2 * 85_000 * Decimal("0.0005") + 1
+
+    simulate(story, watched=False)
 
 
 def test_a_first_target_taken_away_by_a_hand_still_brings_the_stop_to_break_even() -> None:

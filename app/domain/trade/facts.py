@@ -217,18 +217,28 @@ def _ask(fill: Fill, name: OrderName) -> Ask:
 
 
 def _foreign_fill(work: Work, fill: Fill) -> None:
-    """Somebody else (a hand, ADL, a liquidation) traded a symbol this trade owns."""
+    """Somebody else (a hand, ADL, a liquidation) traded a symbol this trade owns. In its account is what closed of its own: it
+    did not buy what was added, nor sell what was sold beyond it."""
     leg = work.trade.leg_of(fill.symbol)
     if leg is None or work.trade.closed:
         return
-    work.trade.fills[(fill.symbol, fill.venue_trade_id)] = fill
+    ours = ZERO
     if fill.side is leg.side:
         leg.added += fill.quantity
     else:
         expected = min(leg.unexplained, fill.quantity)  # the position has shown it before
+        closed = min(fill.quantity - expected, work.trade.open_quantity(leg))
         leg.unexplained -= expected
-        leg.foreign += min(fill.quantity - expected, work.trade.open_quantity(leg))
+        leg.foreign += closed
+        ours = expected + closed
+    work.trade.fills[(fill.symbol, fill.venue_trade_id)] = _part_of(fill, ours)
     _closed_externally(work, leg.symbol, fill.client_id)
+
+
+def _part_of(fill: Fill, quantity: Decimal) -> Fill:
+    """So much of it, with that much of its fee and result."""
+    share = quantity / fill.quantity
+    return replace(fill, quantity=quantity, fee=fill.fee * share, realized_pnl=fill.realized_pnl * share)
 
 
 def _swept(work: Work, leftovers: tuple[OrderState, ...], positions: Mapping[str, Decimal]) -> None:
