@@ -170,6 +170,15 @@ def test_a_wrong_field_is_named_with_what_to_write(change: Change, said: str) ->
     assert "\n" not in str(refused.value)
 
 
+def test_what_the_guide_says_of_live_trading_is_taken_and_a_list_is_json() -> None:
+    guide = (ROOT / "docs" / "deploy.md").read_text()
+    live = dict(re.findall(r"`(rest_url|stream_url|order_url)` `(\S+)`", guide))
+    said = {f"exchange.{name}": address for name, address in live.items()} | {"rules.hedge.symbols": '["ETHUSDT"]'}
+    settings = read_config(SHIPPED | {"settings": said | {"exchange.mode": "live"}}, ACCOUNT).settings
+    assert len(live) == 3
+    assert settings["exchange.order_url"] == "wss://ws-fapi.binance.com"
+
+
 def test_the_deployers_own_environment_has_no_say_in_a_nodes_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QC_EXCHANGE__MODE", "nonsense")
     monkeypatch.setenv("QC_CONFIG", "/nowhere.toml")
