@@ -53,6 +53,9 @@ class InMemoryJournal:
     async def close(self) -> None:
         self._drain()
 
+    def prepare(self, alert: AlertRecord, plan: Plan) -> None:
+        """Nothing takes time here."""
+
     async def open_trade(self, alert: AlertRecord, plan: Plan) -> None:
         record, planned = dump(alert), dump(plan)
         self._take(alert, record)

@@ -103,6 +103,9 @@ class Journal(Protocol):
 
     async def close(self) -> None: ...
 
+    def prepare(self, alert: AlertRecord, plan: Plan) -> None:
+        """This trade may be opened in a moment: what can be worked out before is. Writes nothing."""
+
     async def open_trade(self, alert: AlertRecord, plan: Plan) -> None:
         """The alert and the whole plan in one durable commit. Raises DuplicateAlert, JournalUnavailable."""
 

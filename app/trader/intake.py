@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 
 from app.bus import port
-from app.bus.port import InboxItem
+from app.bus.port import AlertEnvelope, InboxItem
 from app.clock import Clock
 from app.domain.bodies import TAG_TEXT
 from app.domain.plan import Plan
@@ -65,6 +65,11 @@ class Intake:
         # live trade id → the alert that is to open once it is closed, and when it was taken
         self.reversals: dict[str, tuple[InboxItem, float]] = {}
 
+    def think_ahead(self, envelope: AlertEnvelope) -> None:
+        """It is just being put into the inbox: what it will need if it comes, and nothing that could be seen."""
+        if (ahead := self._planner.think_ahead(envelope)) is not None:
+            self._journal.prepare(_record(envelope, "", "", ahead.verdicts), ahead.plan)
+
     async def take(self, item: InboxItem) -> Reply | None:
         async with self.one_at_a_time:
             return await self._take(item)
@@ -89,7 +94,7 @@ class Intake:
                 await self._book.traded(alert, envelope.alert_id)
             return {"status": "duplicate", "id": envelope.alert_id}
         if (earlier := await self._book.trade_of(alert)) is not None:
-            await self._journal.refuse(self._record(item, "same_signal", refuse("same_signal", trade=earlier).message, ()))
+            await self._journal.refuse(_record(item.envelope, "same_signal", refuse("same_signal", trade=earlier).message, ()))
             return {"status": "duplicate", "id": earlier}
         await self._refresh_quotes(alert.symbol)
         outcome = self._planner.plan(item, alert)
@@ -100,7 +105,7 @@ class Intake:
                     await self._book.traded(alert, plan.trade_id)
                     return None
                 case Refused(refusal, verdicts):
-                    await self._journal.refuse(self._record(item, refusal.code, refusal.message, verdicts))
+                    await self._journal.refuse(_record(item.envelope, refusal.code, refusal.message, verdicts))
                     log.info("alert_refused", alert_id=envelope.alert_id, code=refusal.code, reason=refusal.message)
                     self._metrics.emit({"alerts_refused": 1}, code=refusal.code)
                     return refusal_reply(envelope.alert_id, refusal, verdicts)
@@ -111,7 +116,7 @@ class Intake:
 
     async def _open(self, item: InboxItem, plan: Plan, verdicts: tuple[Verdict, ...]) -> None:
         """One durable commit, then the entry at once: it is worked out while the disk writes."""
-        writing = asyncio.ensure_future(self._journal.open_trade(self._record(item, "", "", verdicts), plan))
+        writing = asyncio.ensure_future(self._journal.open_trade(_record(item.envelope, "", "", verdicts), plan))
         await self._clock.sleep(0)
         received_at = None if item.redelivered else item.envelope.received_at
         live = LiveTrade(new_trade(plan), item.envelope.alert_id, received_at, self._clock.monotonic(), verdicts)
@@ -144,7 +149,7 @@ class Intake:
             if waiting.envelope.alert_id == item.envelope.alert_id:
                 return None
         message = f"closes trade {live.trade_id}; opens nothing (exits.reverse_on_opposite is off)"
-        await self._journal.refuse(self._record(item, "closed_opposite", message, verdicts))
+        await self._journal.refuse(_record(item.envelope, "closed_opposite", message, verdicts))
         answer = {"status": "closing opposite trade", "id": item.envelope.alert_id, "closes": live.trade_id}
         return {**answer, "verdicts": said(verdicts)}
 
@@ -153,19 +158,15 @@ class Intake:
         side = tag_text_side(str(item.envelope.body.get("text", "")))
         refusal = refuse(TAG_TEXT, direction=f"pointing to {side}" if side else "without one direction")
         try:
-            await self._journal.refuse(self._record(item, refusal.code, refusal.message, ()))
+            await self._journal.refuse(_record(item.envelope, refusal.code, refusal.message, ()))
         except DuplicateAlert as duplicate:
             return {"status": "duplicate", "id": duplicate.alert_id}
         return refusal_reply(item.envelope.alert_id, refusal)
 
     async def _refuse(self, item: InboxItem, refusal: Refusal, why: str) -> Reply:
-        await self._journal.refuse(self._record(item, refusal.code, why, ()))
+        await self._journal.refuse(_record(item.envelope, refusal.code, why, ()))
         log.warning("alert_unreadable", alert_id=item.envelope.alert_id, reason=why)
         return refusal_reply(item.envelope.alert_id, refusal)
-
-    def _record(self, item: InboxItem, code: str, message: str, verdicts: tuple[Verdict, ...]) -> AlertRecord:
-        envelope = item.envelope
-        return AlertRecord(envelope.alert_id, envelope.lasting_key, envelope.body, envelope.received_ms, code, message, verdicts)
 
     async def _refresh_quotes(self, symbol: str) -> None:
         """A best quote that is missing or too old is read once by request."""
@@ -174,6 +175,10 @@ class Intake:
                 self._market.absorb(await self._exchange.quote(name))
             except ExchangeError as error:
                 log.warning("quote_unreadable", symbol=name, error=str(error))
+
+
+def _record(envelope: AlertEnvelope, code: str, message: str, verdicts: tuple[Verdict, ...]) -> AlertRecord:
+    return AlertRecord(envelope.alert_id, envelope.lasting_key, envelope.body, envelope.received_ms, code, message, verdicts)
 
 
 def _headline(plan: Plan) -> dict[str, Any]:

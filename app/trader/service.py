@@ -266,7 +266,7 @@ class Trader:
             await self._control.pause("setting_refused")
         else:
             await self._reception.begin_trading()
-            self._inbox.think_ahead(self._planner.think_ahead)
+            self._inbox.think_ahead(self._intake.think_ahead)
 
     def _stream_up(self) -> None:
         self._equity.stream_up()
