@@ -83,6 +83,7 @@ class Invariants:
         self._hearing_s = hearing_s
         self._stall_s = stall_s
         self._looked_at = clock.monotonic()
+        self.stalls = 0
         self._live: dict[str, _Watched] = {}
         self._closed: set[str] = set()
         self._keys: dict[str, str] = {}  # alert key → trade
@@ -239,6 +240,7 @@ class Invariants:
     def _look(self, *, at_rest: bool = False) -> None:
         before, self._looked_at = self._looked_at, self._clock.monotonic()
         if self._looked_at - before > self._stall_s:
+            self.stalls += 1
             self._begin_anew()
         if self._absent or (at_rest and not self._live):
             return

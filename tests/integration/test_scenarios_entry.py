@@ -7,7 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from scenario_world import POLICIES, ScenarioWorld, purpose_of, scenario
+from scenario_market import purpose_of
+from scenario_world import POLICIES, ScenarioWorld, scenario
 from simulation.world import BLOCKS, with_rules
 
 from app.domain.instrument import Side

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from scenario_world import PATIENCE_S, ScenarioMarket, StillTape, alert_envelope, purpose_of
+from scenario_market import PATIENCE_S, ScenarioMarket, StillTape, purpose_of
+from scenario_world import alert_envelope
 from system_world import log_tails
 
 from app.bus.embedded import EmbeddedRedis

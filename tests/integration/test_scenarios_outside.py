@@ -7,7 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from scenario_world import POLICIES, ScenarioWorld, purpose_of, scenario, under_every_policy
+from scenario_market import purpose_of
+from scenario_world import POLICIES, ScenarioWorld, scenario, under_every_policy
 from simulation.world import BLOCKS, with_rules
 
 from app.domain.instrument import Side

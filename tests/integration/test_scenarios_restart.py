@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scenario_world import ScenarioWorld, Story, purpose_of, scenario, under_every_policy
+from scenario_market import purpose_of
+from scenario_world import ScenarioWorld, Story, scenario, under_every_policy
 from simulation.world import BLOCKS
 
 from app.domain.instrument import Side

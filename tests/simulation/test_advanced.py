@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from simulation.world import World, refuses, simulate
+from simulation.faulty_ports import refuses
+from simulation.world import World, simulate
 
 from app.domain.advanced_rules import AdvancedRules
 from app.domain.instrument import Side

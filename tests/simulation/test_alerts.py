@@ -5,7 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from simulation.world import BLOCKS, HeardJournal, World, simulate, with_rules
+from simulation.faulty_ports import HeardJournal
+from simulation.world import BLOCKS, World, simulate, with_rules
 
 from app.bus.in_memory import InMemoryInbox, InMemoryLease
 from app.bus.port import AlertEnvelope, InboxItem

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from simulation.world import BLOCKS, START_MS, World, hangs, simulate, with_rules
+from simulation.faulty_ports import hangs
+from simulation.world import BLOCKS, START_MS, World, simulate, with_rules
 
 from app.bus.envelopes import envelope_for, text_envelope
 from app.bus.in_memory import InMemoryInbox

@@ -3,7 +3,8 @@
 from decimal import Decimal
 
 import pytest
-from simulation.world import BLOCKS, World, hangs, refuses, simulate, with_rules
+from simulation.faulty_ports import hangs, refuses
+from simulation.world import BLOCKS, World, simulate, with_rules
 
 from app.domain.instrument import Side
 from app.domain.orders import LimitOrder, TimeInForce

@@ -3,7 +3,8 @@
 from decimal import Decimal
 
 import pytest
-from simulation.world import BLOCKS, Fault, World, hangs, refuses, simulate
+from simulation.faulty_ports import Fault, hangs, refuses
+from simulation.world import BLOCKS, World, simulate
 
 from app.domain.instrument import Side
 from app.domain.market import BarIndicators

@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from simulation.world import BLOCKS, PRICES, World, refuses, simulate
+from simulation.faulty_ports import refuses
+from simulation.world import BLOCKS, PRICES, World, simulate
 
 from app.domain.instrument import Side
 from app.domain.plan import OrderName, Purpose

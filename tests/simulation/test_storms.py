@@ -8,7 +8,8 @@ from typing import Literal
 
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from simulation.world import BLOCKS, Fault, World, hangs, refuses, simulate
+from simulation.faulty_ports import Fault, hangs, refuses
+from simulation.world import BLOCKS, World, simulate
 
 from app.domain.instrument import Side
 from app.domain.plan import Purpose

@@ -179,6 +179,7 @@ async def test_what_the_host_keeps_from_everybody_does_not_count_nor_bring_a_dea
     for _ in range(3):
         await desk.passes(0.29)
     assert desk.broken == []
+    assert desk.watch.stalls == 1
     desk.watch.absent()
     await desk.passes(60)
     await desk.passes(0.2)
