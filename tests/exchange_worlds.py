@@ -91,7 +91,24 @@ def binance_config(simulator: RunningSimulator, **changes: object) -> BinanceCon
     return BinanceConfig(**(keys | urls | {"symbols": SYMBOLS} | changes))  # type: ignore[arg-type]
 
 
-class MemoryWorld:
+class _OnVenue:
+    """Its market is moved at the venue itself."""
+
+    venue: Venue
+
+    async def move(self, symbol: str, price: Decimal, volume: Decimal = Decimal(1_000)) -> None:
+        self.venue.apply([Tick(symbol, price, volume)], self.venue.now_ms + 1_000)
+        await self.touch()
+
+    async def pass_time(self, ms: int) -> None:
+        self.venue.advance(self.venue.now_ms + ms)
+        await self.touch()
+
+    async def touch(self) -> None:
+        raise NotImplementedError
+
+
+class MemoryWorld(_OnVenue):
     def __init__(self) -> None:
         self.venue = Venue(PRICES, START_MS, VenueConfig(), FUNDING)
         self.exchange = InMemoryExchange(self.venue)
@@ -104,19 +121,11 @@ class MemoryWorld:
         await self.exchange.close()
         await self.log.ended()
 
-    async def move(self, symbol: str, price: Decimal, volume: Decimal = Decimal(1_000)) -> None:
-        self.venue.apply([Tick(symbol, price, volume)], self.venue.now_ms + 1_000)
-        await self.touch()
-
-    async def pass_time(self, ms: int) -> None:
-        self.venue.advance(self.venue.now_ms + ms)
-        await self.touch()
-
     async def touch(self) -> None:
         self.exchange.pump()
 
 
-class SocketWorld:
+class SocketWorld(_OnVenue):
     """Orders over REST, or over the WebSocket API."""
 
     def __init__(self, *, order_socket: bool) -> None:
@@ -135,14 +144,6 @@ class SocketWorld:
         await self.exchange.close()
         await self.log.ended()
         await self._stack.aclose()
-
-    async def move(self, symbol: str, price: Decimal, volume: Decimal = Decimal(1_000)) -> None:
-        self.venue.apply([Tick(symbol, price, volume)], self.venue.now_ms + 1_000)
-        await self.touch()
-
-    async def pass_time(self, ms: int) -> None:
-        self.venue.advance(self.venue.now_ms + ms)
-        await self.touch()
 
     async def touch(self) -> None:
         self._simulator.runtime.publish()

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,12 @@ from typing import Any
 import aiohttp
 import pytest
 import typer
-from simulated import BTC, START_MS, d
+from simulated import BTC, d
 from simulator_clients import Client, api_request, move, receive
 from typer.testing import CliRunner
 
 from app.simulator.faults import Kind
-from app.simulator.server import RunningSimulator, running_simulator, simulator_command
-from app.simulator.tape_synthetic import SyntheticTape
+from app.simulator.server import RunningSimulator, simulator_command
 from app.simulator.venue_types import AlgoStatus
 
 ENTRY = {"symbol": BTC, "side": "BUY", "type": "MARKET", "quantity": "0.01", "newClientOrderId": "e-1"}
@@ -25,18 +23,6 @@ STOP = {
     "clientAlgoId": "s-1",
 }  # fmt: skip
 CLOSE_ALL = STOP | {"closePosition": "true"}
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[RunningSimulator]:
-    async with running_simulator(SyntheticTape(7, START_MS), speed=0) as running:
-        yield running
-
-
-@pytest.fixture
-async def client(simulator: RunningSimulator) -> AsyncIterator[Client]:
-    async with aiohttp.ClientSession(simulator.base_url) as session:
-        yield Client(session)
 
 
 async def break_with(client: Client, *rules: dict[str, Any]) -> None:

@@ -1,34 +1,19 @@
 """Orders of every kind over REST and the WebSocket API, as Binance names their fields and refuses them."""
 
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 import orjson
 import pytest
-from simulated import BTC, START_MS
+from simulated import BTC
 from simulator_clients import Client, api_request, move, receive
 
-from app.simulator.server import RunningSimulator, running_simulator
-from app.simulator.tape_synthetic import SyntheticTape
+from app.simulator.server import RunningSimulator
 
 LIMIT = {"symbol": BTC, "side": "BUY", "type": "LIMIT", "quantity": "0.01", "price": "84000", "timeInForce": "GTC"}
 MARKET = {"symbol": BTC, "side": "BUY", "type": "MARKET", "quantity": "0.01"}
 ALGO = {"algoType": "CONDITIONAL", "symbol": BTC, "side": "SELL", "quantity": "0.01"}
 STOP = ALGO | {"type": "STOP_MARKET", "triggerPrice": "84600"}
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[RunningSimulator]:
-    async with running_simulator(SyntheticTape(7, START_MS), speed=0) as running:
-        yield running
-
-
-@pytest.fixture
-async def client(simulator: RunningSimulator) -> AsyncIterator[Client]:
-    async with aiohttp.ClientSession(simulator.base_url) as session:
-        yield Client(session)
 
 
 def json(value: Any) -> str:

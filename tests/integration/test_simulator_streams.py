@@ -1,7 +1,6 @@
 """Market streams by every path, the depth chain, the private stream's forms, and Binance's rules for sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
@@ -16,18 +15,6 @@ from app.simulator.sockets import SocketRules
 from app.simulator.tape_synthetic import SyntheticTape
 
 ORDER = {"symbol": BTC, "side": "BUY", "type": "MARKET", "quantity": "0.01"}
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[RunningSimulator]:
-    async with running_simulator(SyntheticTape(7, START_MS), speed=0) as running:
-        yield running
-
-
-@pytest.fixture
-async def client(simulator: RunningSimulator) -> AsyncIterator[Client]:
-    async with aiohttp.ClientSession(simulator.base_url) as session:
-        yield Client(session)
 
 
 async def heard(stream: aiohttp.ClientWebSocketResponse) -> Any:

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
 
@@ -330,18 +331,23 @@ async def test_the_operator_commands_a_run_over_http_with_a_token_of_his_own(tmp
     assert token not in "".join(path.read_text(errors="replace") for path in (tmp_path / "run" / "log").iterdir())
 
 
-async def test_a_run_with_a_paused_trader_starts_and_says_how_to_resume(tmp_path: Path) -> None:
-    """On an exchange that outlives the run, as a pause does."""
+@asynccontextmanager
+async def an_exchange(mode: str, directory: Path) -> AsyncIterator[dict[str, str]]:
+    """One that outlives the runs on it, a simulated one in truth; yields the variables that lead there."""
     address = f"127.0.0.1:{free_port()}"
-    simulator = Child("simulator", ["simulator", "--port", address.rpartition(":")[2], "--synthetic", "7"], {}, tmp_path)
-    variables = {
-        "QC_EXCHANGE__MODE": "demo",
-        "QC_EXCHANGE__REST_URL": f"http://{address}",
-        "QC_EXCHANGE__STREAM_URL": f"ws://{address}",
-    }
+    simulator = Child("simulator", ["simulator", "--port", address.rpartition(":")[2], "--synthetic", "7"], {}, directory)
     await simulator.start()
     try:
         await until_healthy(f"http://{address}/fapi/v1/ping")
+        urls = {"QC_EXCHANGE__REST_URL": f"http://{address}", "QC_EXCHANGE__STREAM_URL": f"ws://{address}"}
+        yield {"QC_EXCHANGE__MODE": mode, **urls}
+    finally:
+        await simulator.stop()
+
+
+async def test_a_run_with_a_paused_trader_starts_and_says_how_to_resume(tmp_path: Path) -> None:
+    """On an exchange that outlives the run, as a pause does."""
+    async with an_exchange("demo", tmp_path) as variables:
         async with running(tmp_path / "run", **variables) as (process, lines):
             await url_of_health(process, lines)
             await operator("pause", tmp_path / "run")
@@ -356,34 +362,20 @@ async def test_a_run_with_a_paused_trader_starts_and_says_how_to_resume(tmp_path
             await operator("resume", tmp_path / "run")
             await until_healthy(health)
             assert await ends_by(process, signal.SIGINT) == 0
-    finally:
-        await simulator.stop()
 
 
 async def test_a_run_in_live_mode_starts_unarmed_and_says_how_to_arm(tmp_path: Path) -> None:
     """Its health is not well until it is armed: alerts would be refused. The exchange is a simulated one."""
-    address = f"127.0.0.1:{free_port()}"
-    simulator = Child("simulator", ["simulator", "--port", address.rpartition(":")[2], "--synthetic", "7"], {}, tmp_path)
-    variables = {
-        "QC_EXCHANGE__MODE": "live",
-        "QC_EXCHANGE__REST_URL": f"http://{address}",
-        "QC_EXCHANGE__STREAM_URL": f"ws://{address}",
-    }
-    await simulator.start()
-    try:
-        await until_healthy(f"http://{address}/fapi/v1/ping")
-        async with running(tmp_path / "run", **variables) as (process, lines):
-            said = await read_until(process, lines, "not armed")
-            assert " operator arm --directory" in said
-            health = await url_of_health(process, lines)
-            async with httpx.AsyncClient(trust_env=False) as client:
-                unwell = (await client.get(health)).json()
-            assert unwell["problems"] == unwell["decided"] == ["live trading is not armed: alerts are refused"]
-            await operator("arm", tmp_path / "run")
-            await until_healthy(health)
-            assert await ends_by(process, signal.SIGINT) == 0
-    finally:
-        await simulator.stop()
+    async with an_exchange("live", tmp_path) as variables, running(tmp_path / "run", **variables) as (process, lines):
+        said = await read_until(process, lines, "not armed")
+        assert " operator arm --directory" in said
+        health = await url_of_health(process, lines)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            unwell = (await client.get(health)).json()
+        assert unwell["problems"] == unwell["decided"] == ["live trading is not armed: alerts are refused"]
+        await operator("arm", tmp_path / "run")
+        await until_healthy(health)
+        assert await ends_by(process, signal.SIGINT) == 0
 
 
 async def test_another_program_that_takes_the_gateways_port_is_found_out(tmp_path: Path) -> None:
