@@ -25,6 +25,7 @@ from app.storage.port import JournalUnavailable, StoredTrade
 from app.storage.sqlite import JournalReader
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+PAPER = "paper"  # key and secret of the simulated exchange
 PATIENCE_S = 30.0
 POLL_S = 0.02
 BAR_MS = 180_000
@@ -42,7 +43,7 @@ T = TypeVar("T")
 class Exchange:
     """The exchange's own word, asked over its REST by plain ccxt: nothing of ours in between."""
 
-    def __init__(self, base_url: str, key: str = "paper", secret: str = "paper") -> None:
+    def __init__(self, base_url: str, key: str = PAPER, secret: str = PAPER) -> None:
         versions = (("Public", 1), ("Private", 1), ("PrivateV2", 2), ("PrivateV3", 3))
         addresses = {f"fapi{name}": f"{base_url}/fapi/v{version}" for name, version in versions}
         options = {"fetchCurrencies": False, "recvWindow": 10_000}
