@@ -117,6 +117,7 @@ def trader() -> None:
     from app.bus.redis import RedisInbox, RedisMarketBus
     from app.cloud.secret_store import secret_store
     from app.exchange.binance import BinanceConfig, BinanceExchange
+    from app.processors import keep_a_processor
     from app.settings import Mode
     from app.storage.lock import sole_writer
     from app.storage.secrets import ExchangeKey
@@ -171,6 +172,7 @@ def trader() -> None:
         lease = RedisLease(inbox_url, "trader", f"{socket.gethostname()}:{settings.journal.path.resolve()}")
         journal = SqliteJournal(settings.journal.path)
         await journal.open()
+        keep_a_processor()  # the journal's thread has begun by now and runs beside it
         try:
             while not stop.is_set():
                 key = await keys.in_force()

@@ -166,13 +166,15 @@ async def measured(simulator: Simulator, t0: float, wants_hedges: bool) -> dict[
 
 
 def divide_processors(ordering: Sequence[int], others: Sequence[int]) -> None:
-    """Whoever orders has the last processor to itself, as the trader has on a node; everything else shares the rest."""
+    """Whoever orders runs its loop on the last processor, as the trader does on a node (``app.processors``); all others share
+    the rest."""
     processors = sorted(os.sched_getaffinity(0))
     if len(processors) < 2:
         return
-    for pids, share in ((ordering, processors[-1:]), (others, processors[:-1])):
-        for thread in (thread for pid in pids for thread in Path(f"/proc/{pid}/task").iterdir()):
-            os.sched_setaffinity(int(thread.name), share)
+    for pid in ordering:
+        os.sched_setaffinity(pid, processors[-1:])  # of its main thread
+    for thread in (thread for pid in others for thread in Path(f"/proc/{pid}/task").iterdir()):
+        os.sched_setaffinity(int(thread.name), processors[:-1])
 
 
 class Peer:
