@@ -110,6 +110,7 @@ class PrivateStream:
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> str:
         """Deliver until it ends; why it ended."""
         async for frame in socket:
+            await self._clock.sleep(0)  # the answer to an order, come at the same time, is acted on first
             if frame.type is not aiohttp.WSMsgType.TEXT:
                 continue
             try:
