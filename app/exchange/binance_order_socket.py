@@ -94,14 +94,15 @@ class OrderSocket:
             del self._waiting[request.id]
         return await self._result(endpoint, reply)
 
-    def _taken(self, params: Params) -> "_Request | None":
+    def _taken(self, params: Params) -> _Request | None:
         prepared, self._prepared = self._prepared, None
         if prepared is None or prepared[0] != params:
             return None
         request = prepared[1]
-        return request if self._rest.server_ms() - request.signed_ms <= _PREPARED_HOLDS_MS else None
+        is_recent = abs(self._rest.server_ms() - request.signed_ms) <= _PREPARED_HOLDS_MS  # the clock may have been set back
+        return request if is_recent else None
 
-    def _request(self, endpoint: Endpoint, params: Params) -> "_Request":
+    def _request(self, endpoint: Endpoint, params: Params) -> _Request:
         request_id, now_ms = str(next(self._ids)), self._rest.server_ms()
         message = {"id": request_id, "method": endpoint.socket_method, "params": self._signed(params, now_ms)}
         return _Request(request_id, now_ms, orjson.dumps(message).decode())

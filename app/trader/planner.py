@@ -10,7 +10,7 @@ from decimal import Decimal
 from app.bus.port import ALERT_SOURCE, AlertEnvelope, InboxItem
 from app.clock import Clock
 from app.domain.planning import Outcome, PlanIds, Planned, plan_trade
-from app.domain.risk.book import RiskBook
+from app.domain.risk.view import RiskView
 from app.domain.signal import Alert
 from app.domain.structure import RANGE_MS
 from app.domain.trade.state import Window
@@ -25,7 +25,7 @@ from app.trader.preparation import Preparation
 from app.trader.risk_desk import RiskDesk
 from app.trader.switches import SwitchBoard
 
-HOLDS_S = 0.05  # a plan made ahead: the market moves on
+HOLDS_S = 0.05  # a plan made ahead: the market moves on, and is not compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class _Known:
     desk: DeskView
     equity: Decimal | None
     available: Decimal | None
-    risk_book: RiskBook
+    risk: RiskView
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +90,15 @@ class Planner:
     def plan(self, item: InboxItem, alert: Alert) -> Outcome:
         known, ahead = self._known(alert.symbol), self._ahead
         self._ahead = None
-        is_told = ahead is not None and ahead.envelope == item.envelope and ahead.known == known
-        if ahead is not None and is_told and self._clock.monotonic() - ahead.made_at <= HOLDS_S:
+        if ahead is not None and self._still_holds(ahead, item, known):
             return ahead.outcome
         return self._plan(alert, item.envelope, item.age_ms, known)
+
+    def _still_holds(self, ahead: _Ahead, item: InboxItem, known: _Known) -> bool:
+        """Young by our clock, and by the inbox's: the hint may itself have waited to be heard."""
+        is_young = self._clock.monotonic() - ahead.made_at <= HOLDS_S
+        was_prompt = item.age_ms - item.envelope.age_ms <= HOLDS_S * 1000
+        return is_young and was_prompt and ahead.envelope == item.envelope and ahead.known == known
 
     def stale_quotes(self, symbol: str) -> list[str]:
         """Of the symbols its trade would need, those whose best quote is missing or too old."""
@@ -117,13 +122,14 @@ class Planner:
             known.desk,
             self._config.rules,
             PlanIds(envelope.alert_id, envelope.lasting_key),
-            self._risk.view(self._preparation.leverages.get(alert.symbol)),
+            known.risk,
         )
 
     def _known(self, symbol: str) -> _Known:
+        risk = self._risk.view(self._preparation.leverages.get(symbol))  # first: a breaker it trips ends trades of the desk
         available = self._account.available
         free = None if available is None else available - self._promised()
-        return _Known(self._desk_view(symbol), self._account.equity, free, self._risk.book)
+        return _Known(self._desk_view(symbol), self._account.equity, free, risk)
 
     def _market_view(self, alert_age_ms: int) -> MarketView:
         rules = self._config.rules

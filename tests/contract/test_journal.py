@@ -75,6 +75,14 @@ async def test_another_trade_than_the_prepared_one_is_written_as_it_is(journal: 
     assert await journal.alert("trade1") == other
 
 
+async def test_another_plan_of_the_same_alert_is_written_as_it_is(journal: Journal) -> None:
+    plan = a_plan()
+    journal.prepare(an_alert(), plan)
+    replanned = replace(plan, equity=plan.equity + 1)
+    await journal.open_trade(an_alert(), replanned)
+    assert await journal.trade("trade1") == StoredTrade(replanned, (), (), (), None)
+
+
 async def test_what_follows_is_kept_in_order(journal: Journal) -> None:
     await journal.open_trade(an_alert(), a_plan())
     for number in range(20):

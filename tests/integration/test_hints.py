@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from app.bus.codec import encode_envelope
 from app.bus.hints import Hints, hints_path
+from app.bus.port import AlertEnvelope
+from app.bus.redis import RedisInbox
 
 
 class Heard:
@@ -78,3 +81,18 @@ async def test_without_a_place_for_them_there_are_none(tmp_path: Path, place: st
     hints.send(b"lost")
     hints.close()
     assert not (tmp_path / place).exists()
+
+
+async def test_what_is_no_envelope_is_passed_over(tmp_path: Path) -> None:
+    complaints: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    envelope = AlertEnvelope("a", "id:a", 90, {"symbol": "BTCUSDT"}, 1, 0.5)
+    heard, writer = Heard(), Hints(tmp_path / "hints")
+    inbox = RedisInbox("redis://127.0.0.1:1/0", hints=tmp_path / "hints")
+    inbox.think_ahead(lambda told: heard.hear(encode_envelope(told)))
+    for data in (b"", b"{", b"5", b'["a"]', encode_envelope(envelope)):
+        writer.send(data)
+    assert await heard.until(1) == [encode_envelope(envelope)]
+    assert complaints == []
+    await inbox.close()
+    writer.close()

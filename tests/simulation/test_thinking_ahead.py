@@ -2,17 +2,21 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from simulation.world import World, simulate
+from simulation.world import World, simulate, with_rules
 
 from app.bus.codec import encode_envelope
 from app.bus.envelopes import envelope_for
 from app.bus.in_memory import InMemoryInbox
 from app.bus.port import AlertEnvelope
+from app.domain.orders import Order
+from app.domain.plan import Plan
+from app.domain.risk.calendar import Calendar, HighImpactEvent
 from app.domain.signal import Alert, parse_alert
-from app.storage.port import StoredTrade
+from app.storage.port import AlertRecord, StoredTrade
 from app.trader.planner import HOLDS_S
 
 MOVED = Decimal("85020.0")
@@ -88,7 +92,14 @@ async def owned(world: World) -> None:
     world.trader.desk.claims["BTCUSDT"] = "another"
 
 
-@pytest.mark.parametrize(("happens", "code"), [(paused, "paused"), (owned, "symbol_owned")])
+async def an_event_is_near(world: World) -> None:
+    assert world.trader is not None
+    world.trader.risk.calendar.current = Calendar((HighImpactEvent(world.clock.wall_ms(), "rates"),))
+
+
+@pytest.mark.parametrize(
+    ("happens", "code"), [(paused, "paused"), (owned, "symbol_owned"), (an_event_is_near, "high_impact_event")]
+)
 def test_what_has_happened_since_is_not_overlooked(happens: Callable[[World], Awaitable[None]], code: str) -> None:
     async def story(world: World) -> None:
         envelope = await an_alert(world)
@@ -99,6 +110,62 @@ def test_what_has_happened_since_is_not_overlooked(happens: Callable[[World], Aw
         assert reply is not None
         assert reply["code"] == code
         assert world.placed == []
+
+    simulate(story)
+
+
+def test_it_is_planned_with_the_leverage_then_in_force() -> None:
+    async def story(world: World) -> None:
+        envelope = await an_alert(world)
+        hinted(world, envelope)
+        assert world.trader is not None
+        world.trader._preparation.leverages["BTCUSDT"] = 3
+        await put_without_hint(world, envelope)
+        assert (await flattened(world, envelope.alert_id)).plan.leverage == 3
+
+    simulate(story)
+
+
+def test_a_hint_heard_late_does_not_make_its_alert_young() -> None:
+    async def story(world: World) -> None:
+        envelope = await an_alert(world)
+        await put_without_hint(world, envelope)
+        world.server.cut()
+        await world.clock.sleep(2.0)
+        world.server.restore()
+        reply = None
+        while reply is None:
+            hinted(world, envelope)
+            reply = await world.reply(envelope.alert_id, HOLDS_S / 5)
+        assert reply["code"] == "stale_alert"
+        assert world.placed == []
+
+    simulate(story, rules=with_rules(freshness={"alert_ms": 1_000}))
+
+
+def test_what_is_worked_out_ahead_is_what_is_written_and_sent() -> None:
+    async def story(world: World) -> None:
+        records: list[tuple[AlertRecord, Plan]] = []
+        orders: list[Order] = []
+        world.journal.prepare = lambda alert, plan: records.append((alert, plan))  # type: ignore[method-assign]
+        world.exchange.prepare = orders.append  # type: ignore[method-assign]
+        envelope = await an_alert(world)
+        hinted(world, envelope)
+        assert orders == []
+        await put_without_hint(world, envelope)
+        stored = await flattened(world, envelope.alert_id)
+        assert records == [(await world.journal.alert(envelope.alert_id), stored.plan)]
+        assert orders == world.placed[:1]
+
+    simulate(story)
+
+
+def test_a_hint_that_is_no_alert_is_passed_over() -> None:
+    async def story(world: World) -> None:
+        envelope = await an_alert(world)
+        hinted(world, replace(envelope, body={}))
+        await put_without_hint(world, envelope)
+        await flattened(world, envelope.alert_id)
 
     simulate(story)
 
