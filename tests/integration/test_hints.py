@@ -1,6 +1,8 @@
 """Hints over a real Unix socket: they help when they can, and whatever is wrong with them hurts nobody."""
 
 import asyncio
+import gc
+import os
 import socket
 import stat
 from pathlib import Path
@@ -59,6 +61,21 @@ async def test_a_reader_takes_over_from_one_that_was_killed(tmp_path: Path) -> N
     reader.listen(heard.hear)
     writer.send(b"to the next")
     assert await heard.until(1) == [b"to the next"]
+    reader.close()
+    writer.close()
+
+
+async def test_the_next_trader_of_a_process_takes_the_place_of_the_former(tmp_path: Path) -> None:
+    former, heard, reader, writer = Heard(), Heard(), Hints(tmp_path / "hints"), Hints(tmp_path / "hints")
+    reader.listen(former.hear)
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        reader.listen(heard.hear)
+    assert len(os.listdir("/proc/self/fd")) == before
+    writer.send(b"one")
+    assert await heard.until(1) == [b"one"]
+    assert former.all == []
     reader.close()
     writer.close()
 

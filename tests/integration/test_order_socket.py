@@ -20,7 +20,7 @@ from app.domain.orders import MarketOrder, OrderStatus, StopOrder
 from app.domain.plan import OrderName, Purpose
 from app.exchange.binance import BinanceExchange
 from app.exchange.binance_rest import BinanceRest
-from app.exchange.errors import WouldTriggerNow
+from app.exchange.errors import InsufficientMargin, WouldTriggerNow
 from app.local.ports import free_port
 from app.simulator.faults import parse_toml
 from app.simulator.routes import OPERATION_NAMES
@@ -137,6 +137,20 @@ async def test_what_was_signed_by_a_clock_that_was_set_back_since_is_signed_anew
     clock.later_ms = -500
     await exchange.place(entry())
     assert world.signed_ms() < prepared_ms - 400
+
+
+async def test_what_was_prepared_is_sent_once(world: World) -> None:
+    clock = LaterClock()
+    exchange = await world.connect(clock)
+    plan = '[[fault]]\nkind = "refuse"\ncode = -2019\noperation = "place_order"\nnth = 1\n'
+    world.simulator.runtime.gate.replace(parse_toml(plan, OPERATION_NAMES))
+    exchange.prepare(entry())
+    prepared_ms = clock.wall_ms()
+    with pytest.raises(InsufficientMargin):
+        await exchange.place(entry())
+    clock.later_ms = 80
+    await exchange.place(entry())
+    assert world.signed_ms() > prepared_ms + 40
 
 
 async def test_a_refusal_is_the_same_one(world: World) -> None:

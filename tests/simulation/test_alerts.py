@@ -191,6 +191,24 @@ def test_a_lease_that_runs_out_while_a_plan_is_written_keeps_its_entry_back() ->
     simulate(story)
 
 
+def test_a_price_that_goes_through_the_stop_while_the_plan_is_written_is_not_bought() -> None:
+    async def story(world: World) -> None:
+        opens = world.journal.open_trade
+
+        async def opens_slowly(alert: AlertRecord, plan: Plan) -> None:
+            await opens(alert, plan)
+            world.path = [(0, plan.stop - 20)]
+            world.busy()
+            await world.clock.sleep(0.2)
+
+        world.journal.open_trade = opens_slowly  # type: ignore[method-assign]
+        stored = await world.ends_properly(await world.alert(**LONG))
+        assert stored.orders == ()
+        assert stored.fills == ()
+
+    simulate(story)
+
+
 def test_two_alerts_at_once_make_one_trade() -> None:
     async def story(world: World) -> None:
         await asyncio.gather(world.alert(**LONG, id="a"), world.alert(**LONG, id="b"), world.alert(**LONG, id="c"))
