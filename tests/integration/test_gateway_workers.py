@@ -15,6 +15,8 @@ import httpx
 import pytest
 
 from app.bus.embedded import EmbeddedRedis
+from app.bus.hints import hints_path
+from app.bus.port import AlertEnvelope
 from app.bus.redis import RedisInbox
 from app.clock import SystemClock
 from app.local.ports import free_port
@@ -57,8 +59,9 @@ def started(arguments: list[str], settings: dict[str, str], log: Path) -> Iterat
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
     redis = EmbeddedRedis(tmp_path / "redis", SystemClock())
     await redis.start()
-    inbox, port, log = RedisInbox(redis.url), free_port(), tmp_path / "gateway.log"
-    settings = environment(QC_REDIS__INBOX_URL=redis.url, QC_JOURNAL__PATH=str(tmp_path / "journal.sqlite"))
+    journal, port, log = tmp_path / "journal.sqlite", free_port(), tmp_path / "gateway.log"
+    inbox = RedisInbox(redis.url, hints=hints_path(journal))
+    settings = environment(QC_REDIS__INBOX_URL=redis.url, QC_JOURNAL__PATH=str(journal))
     try:
         with started(command(port), settings, log) as process:
             await listening(port)
@@ -86,6 +89,20 @@ async def test_an_alert_sent_to_every_worker_at_once_is_one_entry_in_the_inbox(s
     assert [item.envelope.body["symbol"] for item in items] == ["BTCUSDT"]
     said = sorted(answer.json()["status"] for answer in answers)
     assert said == ["accepted", *["duplicate"] * 11]
+
+
+def _id(envelope: AlertEnvelope) -> str:
+    return envelope.alert_id
+
+
+async def test_whatever_worker_takes_an_alert_tells_of_it_ahead(served: Served) -> None:
+    told: list[AlertEnvelope] = []
+    served.inbox.think_ahead(told.append)
+    async with httpx.AsyncClient(base_url=served.url, timeout=WITHIN_S, trust_env=False) as client:
+        await asyncio.gather(*(client.post(f"/webhook/{TOKEN}", json={**ALERT, "id": str(number)}) for number in range(8)))
+    taken = [item.envelope for item in await served.inbox.take(1.0)]
+    assert len(taken) == 8
+    assert sorted(told, key=_id) == sorted(taken, key=_id)
 
 
 async def test_there_are_four_workers_and_every_line_of_their_log_is_json_without_the_token(served: Served) -> None:
