@@ -118,9 +118,12 @@ def encode_envelope(envelope: AlertEnvelope) -> bytes:
 def decode_envelope(data: bytes | str) -> AlertEnvelope:
     """Raises ValueError for anything ``encode_envelope`` of this release did not write."""
     try:
-        return AlertEnvelope(*orjson.loads(data))
+        envelope = AlertEnvelope(*orjson.loads(data))
     except TypeError as error:
         raise ValueError("not an alert of this release") from error
+    if not isinstance(envelope.body, dict):
+        raise ValueError("the alert's body has no fields")
+    return envelope
 
 
 def encode_json(value: Json) -> bytes:

@@ -463,7 +463,7 @@ async def test_the_lease_says_when_the_bus_is_gone(world: BusWorld) -> None:
         await lease.renew()
 
 
-@pytest.mark.parametrize("damaged", [b"[1,2]", b"not json", b'{"a": 1}'])
+@pytest.mark.parametrize("damaged", [b"[1,2]", b"not json", b'{"a": 1}', b'["a","a",90,[],0,0.0]'])
 async def test_an_entry_of_another_release_is_set_aside(tmp_path: Path, damaged: bytes) -> None:
     world = RedisWorld(tmp_path)
     await world.redis.start()
