@@ -108,8 +108,12 @@ class InMemoryInbox:
         server.wake()
         return None
 
-    def think_ahead(self, hear: Callable[[AlertEnvelope], None]) -> None:
-        self._server.thinking_ahead = lambda data: hear(decode_envelope(data))
+    def announce(self) -> None:
+        if self._server.thinking_ahead is not None:
+            self._server.thinking_ahead(b"")
+
+    def think_ahead(self, hear: Callable[[AlertEnvelope | None], None]) -> None:
+        self._server.thinking_ahead = lambda data: hear(decode_envelope(data) if data else None)
 
     async def take(self, timeout_s: float) -> Sequence[InboxItem]:
         until = self._server.clock.monotonic() + timeout_s

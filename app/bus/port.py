@@ -64,7 +64,10 @@ class Inbox(Protocol):
         """Check the key and enqueue, in one atomic step. None when it is new, else the ``alert_id`` first given to that key.
         Raises BusUnavailable, and then leaves no key behind that it knows of."""
 
-    def think_ahead(self, hear: Callable[[AlertEnvelope], None]) -> None:
+    def announce(self) -> None:
+        """Something authenticated has come in and is likely to be put in a moment: a hint for whoever thinks ahead."""
+
+    def think_ahead(self, hear: Callable[[AlertEnvelope | None], None]) -> None:
         """Call ``hear`` with what is being put, before it is durable: a hint that may be lost or repeated, from which nothing may
         follow until ``take`` hands the same envelope out."""
 

@@ -88,10 +88,14 @@ class RedisInbox:
             first: bytes | None = await self._put(keys=[key, self._stream], args=arguments)
         return first.decode() if first else None
 
-    def think_ahead(self, hear: Callable[[AlertEnvelope], None]) -> None:
+    def announce(self) -> None:
+        if self._hints is not None:
+            self._hints.send(b"")
+
+    def think_ahead(self, hear: Callable[[AlertEnvelope | None], None]) -> None:
         def decoded(data: bytes) -> None:
             try:
-                envelope = decode_envelope(data)
+                envelope = decode_envelope(data) if data else None
             except ValueError:  # a gateway of another release
                 return
             hear(envelope)

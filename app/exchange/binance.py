@@ -149,8 +149,8 @@ class BinanceExchange:
         finally:
             self._sent.discard(order.client_id)
 
-    def prepare(self, order: Order) -> None:
-        self._desk.prepare(order)
+    def rehearse(self, order: Order) -> None:
+        self._desk.rehearse(order)
 
     @property
     def order_socket_is_up(self) -> bool:

@@ -10,7 +10,6 @@ import itertools
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -29,16 +28,8 @@ _log = logging.getLogger(__name__)
 _PING_S = 15.0  # a socket whose peer does not answer a ping within half of it is dead
 _OPEN_S, _CLOSE_S = 10.0, 1.0
 _BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-_PREPARED_HOLDS_MS = 100  # far less than the window after signing in which the exchange takes a request
 _FLAGS = frozenset({"reduceOnly", "closePosition"})
 _ORDER_COUNTS = {("SECOND", 10): "x-mbx-order-count-10s", ("MINUTE", 1): "x-mbx-order-count-1m"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    id: str
-    signed_ms: int
-    text: str
 
 
 class OrderSocket:
@@ -52,7 +43,6 @@ class OrderSocket:
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._ids = itertools.count(1)
         self._waiting: dict[str, asyncio.Future[Json]] = {}
-        self._prepared: tuple[Params, _Request] | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -71,45 +61,34 @@ class OrderSocket:
             await self._socket.close()
             self._socket = None
 
-    def prepare(self, endpoint: Endpoint, params: Params) -> None:
-        """Sign it now; ``call`` with the same parameters sends that."""
-        self._prepared = (params, self._request(endpoint, params))
-
     async def call(self, endpoint: Endpoint, params: Params, priority: Priority) -> Any:
         """Send once. Raises one of ``exchange.errors``; OutcomeUnknown says nothing of whether it was executed."""
         socket = self._socket
         if socket is None:
             raise RuntimeError("the order socket is not up")
         self._rest.budget.admit(endpoint.weight, endpoint.orders, priority, self._rest.server_ms())
-        request = self._taken(params) or self._request(endpoint, params)
+        request_id, request = self.request(endpoint, params)
         answer: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-        self._waiting[request.id] = answer
+        self._waiting[request_id] = answer
         try:
             async with asyncio.timeout(self._timeout_s):
-                await socket.send_str(request.text)
+                await socket.send_str(request)
                 reply = await answer
         except (TimeoutError, ConnectionError) as error:
             raise OutcomeUnknown(f"{endpoint.socket_method}: no answer ({type(error).__name__})") from None
         finally:
-            del self._waiting[request.id]
+            del self._waiting[request_id]
         return await self._result(endpoint, reply)
 
-    def _taken(self, params: Params) -> _Request | None:
-        prepared, self._prepared = self._prepared, None
-        if prepared is None or prepared[0] != params:
-            return None
-        request = prepared[1]
-        is_recent = abs(self._rest.server_ms() - request.signed_ms) <= _PREPARED_HOLDS_MS  # the clock may have been set back
-        return request if is_recent else None
+    def request(self, endpoint: Endpoint, params: Params) -> tuple[str, str]:
+        """(its id, the message), signed now."""
+        request_id = str(next(self._ids))
+        message = {"id": request_id, "method": endpoint.socket_method, "params": self._signed(params)}
+        return request_id, orjson.dumps(message).decode()
 
-    def _request(self, endpoint: Endpoint, params: Params) -> _Request:
-        request_id, now_ms = str(next(self._ids)), self._rest.server_ms()
-        message = {"id": request_id, "method": endpoint.socket_method, "params": self._signed(params, now_ms)}
-        return _Request(request_id, now_ms, orjson.dumps(message).decode())
-
-    def _signed(self, params: Params, now_ms: int) -> dict[str, Any]:
+    def _signed(self, params: Params) -> dict[str, Any]:
         rest = self._rest
-        whole = params | {"apiKey": rest.api_key, "timestamp": now_ms, "recvWindow": rest.recv_window_ms}
+        whole = params | {"apiKey": rest.api_key, "timestamp": rest.server_ms(), "recvWindow": rest.recv_window_ms}
         payload = "&".join(f"{name}={whole[name]}" for name in sorted(whole))
         flags = {name: whole[name] == "true" for name in _FLAGS & whole.keys()}
         return {**whole, **flags, "signature": rest.signature(payload)}

@@ -99,10 +99,10 @@ class OrderDesk:
             state = await self._settle(order, sent_at, error, surely_exists=True)
         return _accepted(order, state)
 
-    def prepare(self, order: Order) -> None:
-        """See ``Exchange.prepare``."""
+    def rehearse(self, order: Order) -> None:
+        """See ``Exchange.rehearse``."""
         if self._socket is not None:
-            self._socket.prepare(_endpoint(order), order_params(order))
+            self._socket.request(_endpoint(order), order_params(order))
 
     async def _send(self, order: Order) -> OrderState:
         endpoint = _endpoint(order)

@@ -117,7 +117,7 @@ class InMemoryExchange:
 
     # -- orders -----------------------------------------------------------------------------------------------------------
 
-    def prepare(self, order: Order) -> None:
+    def rehearse(self, order: Order) -> None:
         """Nothing takes time here."""
 
     async def place(self, order: Order) -> OrderState:

@@ -38,8 +38,8 @@ class Exchange(Protocol):
         """Send one order, once. Raises OrderRefused (final), NotExecuted, or OutcomeUnknown when even asking by client id
         did not settle within the adapter's time. An already known client id returns that order's state."""
 
-    def prepare(self, order: Order) -> None:
-        """This very order will be placed in a moment: what can be worked out before may be. Sends nothing and never raises."""
+    def rehearse(self, order: Order) -> None:
+        """Do what placing this order takes, up to sending it, and forget it: work done a moment ago is quickly done again."""
 
     async def cancel(self, symbol: str, client_id: str, kind: OrderKind) -> OrderState | None:
         """Cancel and return the order's *final* state, with what it executed; None when the exchange does not have it: it never

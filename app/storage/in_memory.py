@@ -53,7 +53,7 @@ class InMemoryJournal:
     async def close(self) -> None:
         self._drain()
 
-    def prepare(self, alert: AlertRecord, plan: Plan) -> None:
+    def rehearse(self, alert: AlertRecord, plan: Plan) -> None:
         """Nothing takes time here."""
 
     async def open_trade(self, alert: AlertRecord, plan: Plan) -> None:

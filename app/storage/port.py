@@ -103,8 +103,8 @@ class Journal(Protocol):
 
     async def close(self) -> None: ...
 
-    def prepare(self, alert: AlertRecord, plan: Plan) -> None:
-        """This trade may be opened in a moment: what can be worked out before is. Writes nothing."""
+    def rehearse(self, alert: AlertRecord, plan: Plan) -> None:
+        """Do what opening this trade takes, up to writing it, and forget it: work done a moment ago is quickly done again."""
 
     async def open_trade(self, alert: AlertRecord, plan: Plan) -> None:
         """The alert and the whole plan in one durable commit. Raises DuplicateAlert, JournalUnavailable."""

@@ -42,7 +42,6 @@ class SqliteJournal:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._queued: deque[Write] = deque()
         self._drain_is_due = False
-        self._prepared: tuple[AlertRecord, Plan, Sequence[Write]] | None = None
         self.failed: JournalUnavailable | None = None
 
     async def open(self) -> None:
@@ -56,13 +55,11 @@ class SqliteJournal:
         finally:
             self._writer.shutdown(wait=False)
 
-    def prepare(self, alert: AlertRecord, plan: Plan) -> None:
-        self._prepared = (alert, plan, _opening(alert, plan))
+    def rehearse(self, alert: AlertRecord, plan: Plan) -> None:
+        _opening(alert, plan)
 
     async def open_trade(self, alert: AlertRecord, plan: Plan) -> None:
-        prepared, self._prepared = self._prepared, None
-        is_prepared = prepared is not None and prepared[0] == alert and prepared[1] is plan
-        writes = prepared[2] if prepared is not None and is_prepared else _opening(alert, plan)
+        writes = _opening(alert, plan)
         await self._in_writer(lambda: self._take(alert, writes))
 
     async def refuse(self, alert: AlertRecord) -> None:
@@ -229,8 +226,8 @@ class JournalReader:
         return await asyncio.to_thread(_answer, self._engine, self._path, query)
 
 
-def _opening(alert: AlertRecord, plan: Plan) -> Sequence[Write]:
-    return statements.write_of_alert(alert), statements.write_of_plan(plan)
+def _opening(alert: AlertRecord, plan: Plan) -> list[Write]:
+    return [statements.write_of_alert(alert), statements.write_of_plan(plan)]
 
 
 def _answer(engine: Engine, path: Path, query: Callable[[Connection], Answer]) -> Answer:

@@ -32,6 +32,7 @@ from app.domain.trade.messages import (
     Sweep,
     Tick,
 )
+from app.domain.trade.state import Trade
 from app.exchange.port import Exchange
 from app.storage.port import FillNote, Journal, Note, OrderNote
 from app.trader.executor import Executor
@@ -90,12 +91,12 @@ class Desk:
     def add(self, live: LiveTrade) -> None:
         self.trades[live.trade_id] = live
 
-    def prepare(self, live: LiveTrade) -> None:
-        """Its plan is being written: what ``start`` will send is worked out meanwhile, and nothing of it is begun."""
-        _, commands = step(live.trade, Tick(), self.now())
-        for command in commands:
+    def rehearse(self, trade: Trade) -> None:
+        """What ``start`` would do with it, but nothing of it is begun."""
+        _, commands = step(trade, Tick(), self.now())
+        for command in by_urgency(commands):
             if isinstance(command, Place):
-                self._executor.prepare(command)
+                self._executor.rehearse(command)
 
     def start(self, live: LiveTrade, headline: Mapping[str, Any]) -> None:
         """A new trade whose plan is in the journal: its entry leaves at once."""

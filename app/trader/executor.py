@@ -78,9 +78,8 @@ class Executor:
         self._spawn = spawn
         self._countdowns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by symbol
 
-    def prepare(self, command: Place) -> None:
-        """It will be carried out in a moment, or one much like it."""
-        self._exchange.prepare(command.order)
+    def rehearse(self, command: Place) -> None:
+        self._exchange.rehearse(command.order)
 
     def carry_out(self, trade_id: str, command: Place | Cancel | Ask | ArmCountdown | ReadQuote | Sweep) -> None:
         match command:

@@ -15,6 +15,7 @@ from app.domain.refusals import refuse
 from app.domain.signal import Alert, tag_text_side
 from app.domain.trade import new_trade
 from app.domain.trade.messages import ExitRequested
+from app.domain.trade.state import Trade
 from app.domain.verdict import Refusal, Verdict
 from app.exchange.errors import ExchangeError
 from app.exchange.port import Exchange
@@ -64,11 +65,22 @@ class Intake:
         self.one_at_a_time = asyncio.Lock()  # between deciding to open and having opened nothing else may be decided
         # live trade id → the alert that is to open once it is closed, and when it was taken
         self.reversals: dict[str, tuple[InboxItem, float]] = {}
+        self._last_opened: tuple[AlertRecord, Plan] | None = None
 
-    def think_ahead(self, envelope: AlertEnvelope) -> None:
-        """It is just being put into the inbox: what it will need if it comes, and nothing that could be seen."""
-        if (ahead := self._planner.think_ahead(envelope)) is not None:
-            self._journal.prepare(_record(envelope, "", "", ahead.verdicts), ahead.plan)
+    def think_ahead(self, envelope: AlertEnvelope | None) -> None:
+        """It is just being put into the inbox: its plan. None: something is on its way there, not known yet what."""
+        if envelope is None:
+            self._rehearse()
+        else:
+            self._planner.think_ahead(envelope)
+
+    def _rehearse(self) -> None:
+        """What follows a plan, done with the last trade's, up to where it could be seen: after some milliseconds of rest the same
+        work takes three times as long."""
+        if self._last_opened is not None:
+            record, plan = self._last_opened
+            self._journal.rehearse(record, plan)
+            self._desk.rehearse(self._new_trade(plan))
 
     async def take(self, item: InboxItem) -> Reply | None:
         async with self.one_at_a_time:
@@ -115,23 +127,23 @@ class Intake:
             return {"status": "duplicate", "id": duplicate.alert_id}
 
     async def _open(self, item: InboxItem, plan: Plan, verdicts: tuple[Verdict, ...]) -> None:
-        """One durable commit, then the entry at once: it is worked out while the disk writes."""
-        writing = asyncio.ensure_future(self._journal.open_trade(_record(item.envelope, "", "", verdicts), plan))
-        await self._clock.sleep(0)
+        """One durable commit, then the entry at once."""
+        record = _record(item.envelope, "", "", verdicts)
+        await self._journal.open_trade(record, plan)
+        self._last_opened = record, plan
         received_at = None if item.redelivered else item.envelope.received_at
-        live = LiveTrade(new_trade(plan), item.envelope.alert_id, received_at, self._clock.monotonic(), verdicts)
-        self._show_quotes(live)
-        self._desk.prepare(live)
-        await writing
-        self._show_quotes(live)
+        live = LiveTrade(self._new_trade(plan), item.envelope.alert_id, received_at, self._clock.monotonic(), verdicts)
         # While the plan was written a breaker may have tripped, or the lease have run out.
         live.trade.buying_stopped = self._risk.forbids(plan.side) or not self._switches.may_open
         self._desk.start(live, _headline(plan))
 
-    def _show_quotes(self, live: LiveTrade) -> None:
-        for symbol in live.trade.plan.symbols:
+    def _new_trade(self, plan: Plan) -> Trade:
+        """With the newest quotes."""
+        trade = new_trade(plan)
+        for symbol in plan.symbols:
             if (quote := self._market.quotes.get(symbol)) is not None:
-                live.trade.quotes[symbol] = (quote, self._market.quote_seen_at[symbol])
+                trade.quotes[symbol] = (quote, self._market.quote_seen_at[symbol])
+        return trade
 
     def is_waiting(self, item: InboxItem) -> bool:
         """For the trade against it to be closed: it is not done before that."""

@@ -70,22 +70,20 @@ class Planner:
         self._risk = risk
         self._ahead: _Ahead | None = None
 
-    def think_ahead(self, envelope: AlertEnvelope) -> Planned | None:
+    def think_ahead(self, envelope: AlertEnvelope) -> None:
         """Plan it and keep the plan; whatever is not a plan is looked at again in its turn."""
         if envelope.source != ALERT_SOURCE:
-            return None
+            return
         try:
             alert = Alert.from_json(envelope.body)
         except ValueError:
-            return None
+            return
         if self.stale_quotes(alert.symbol):
-            return None
+            return
         known, made_at = self._known(alert.symbol), self._clock.monotonic()
         outcome = self._plan(alert, envelope, envelope.age_ms, known)
-        if not isinstance(outcome, Planned):
-            return None
-        self._ahead = _Ahead(envelope, known, made_at, outcome)
-        return outcome
+        if isinstance(outcome, Planned):
+            self._ahead = _Ahead(envelope, known, made_at, outcome)
 
     def plan(self, item: InboxItem, alert: Alert) -> Outcome:
         known, ahead = self._known(alert.symbol), self._ahead

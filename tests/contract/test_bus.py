@@ -62,14 +62,14 @@ class Ahead:
     """What a reader was told before it could take it."""
 
     def __init__(self) -> None:
-        self.envelopes: list[AlertEnvelope] = []
+        self.envelopes: list[AlertEnvelope | None] = []
         self._news = asyncio.Event()
 
-    def hear(self, envelope: AlertEnvelope) -> None:
+    def hear(self, envelope: AlertEnvelope | None) -> None:
         self.envelopes.append(envelope)
         self._news.set()
 
-    async def told(self, count: int) -> list[AlertEnvelope]:
+    async def told(self, count: int) -> list[AlertEnvelope | None]:
         async with asyncio.timeout(PATIENCE):
             while len(self.envelopes) < count:
                 self._news.clear()
@@ -139,7 +139,16 @@ async def test_what_was_told_ahead_but_could_not_be_put_is_never_handed_out(worl
     assert await trader.take(0) == []
 
 
+async def test_that_something_is_coming_is_told_before_what_it_is(world: BusWorld) -> None:
+    reader, gateway, trader = Ahead(), world.inbox(), world.inbox()
+    trader.think_ahead(reader.hear)
+    gateway.announce()
+    await gateway.put(alert())
+    assert await reader.told(2) == [None, alert()]
+
+
 async def test_alerts_are_put_when_nobody_thinks_ahead(world: BusWorld) -> None:
+    world.inbox().announce()
     assert await world.inbox().put(alert()) is None
 
 

@@ -63,20 +63,17 @@ def about(client_id: str, status: OrderStatus) -> object:
     return lambda state: state.client_id == client_id and state.status is status
 
 
-async def test_a_prepared_order_is_sent_when_it_is_placed_and_once(world: World) -> None:
-    world.exchange.prepare(ENTRY)
-    assert await world.exchange.orders_since(BTC, START_MS) == []
-    assert (await world.exchange.place(ENTRY)).status is OrderStatus.FILLED
-    await world.exchange.place(STOP)
+async def test_a_rehearsed_order_is_not_sent(world: World) -> None:
+    world.exchange.rehearse(ENTRY)
+    assert (await world.exchange.place(BID)).status is OrderStatus.OPEN
     found = await world.exchange.orders_since(BTC, START_MS)
-    assert {state.client_id for state in found} == {ENTRY.client_id, STOP.client_id}
+    assert [state.client_id for state in found] == [BID.client_id]
+
+
+async def test_a_rehearsed_order_can_be_placed_as_any_other(world: World) -> None:
+    world.exchange.rehearse(ENTRY)
+    assert (await world.exchange.place(ENTRY)).status is OrderStatus.FILLED
     assert world.venue.position(BTC).quantity == ENTRY.quantity
-
-
-async def test_another_order_than_the_prepared_one_is_sent_as_it_is(world: World) -> None:
-    world.exchange.prepare(ENTRY)
-    await world.exchange.place(replace(ENTRY, quantity=D("0.050")))
-    assert world.venue.position(BTC).quantity == D("0.050")
 
 
 # -- connecting ---------------------------------------------------------------------------------------------------------

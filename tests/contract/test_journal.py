@@ -56,31 +56,13 @@ async def test_a_trade_is_read_back_as_it_was_written(journal: Journal) -> None:
     assert await journal.alert("other") is None
 
 
-async def test_what_was_prepared_is_written_when_it_is_opened_and_not_before(journal: Journal) -> None:
-    plan = a_plan()
-    journal.prepare(an_alert(), plan)
+async def test_what_was_rehearsed_is_not_written(journal: Journal) -> None:
+    journal.rehearse(an_alert(), a_plan())
     await journal.flush()
     assert await journal.trade("trade1") is None
     assert await journal.alert("trade1") is None
-    await journal.open_trade(an_alert(), plan)
-    assert await journal.trade("trade1") == StoredTrade(plan, (), (), (), None)
-    assert await journal.alert("trade1") == an_alert()
-
-
-async def test_another_trade_than_the_prepared_one_is_written_as_it_is(journal: Journal) -> None:
-    plan = a_plan()
-    journal.prepare(an_alert(), plan)
-    other = replace(an_alert(), message="another")
-    await journal.open_trade(other, plan)
-    assert await journal.alert("trade1") == other
-
-
-async def test_another_plan_of_the_same_alert_is_written_as_it_is(journal: Journal) -> None:
-    plan = a_plan()
-    journal.prepare(an_alert(), plan)
-    replanned = replace(plan, equity=plan.equity + 1)
-    await journal.open_trade(an_alert(), replanned)
-    assert await journal.trade("trade1") == StoredTrade(replanned, (), (), (), None)
+    await journal.open_trade(an_alert(), a_plan())
+    assert await journal.trade("trade1") == StoredTrade(a_plan(), (), (), (), None)
 
 
 async def test_what_follows_is_kept_in_order(journal: Journal) -> None:

@@ -20,7 +20,7 @@ from app.domain.orders import MarketOrder, OrderStatus, StopOrder
 from app.domain.plan import OrderName, Purpose
 from app.exchange.binance import BinanceExchange
 from app.exchange.binance_rest import BinanceRest
-from app.exchange.errors import InsufficientMargin, WouldTriggerNow
+from app.exchange.errors import WouldTriggerNow
 from app.local.ports import free_port
 from app.simulator.faults import parse_toml
 from app.simulator.routes import OPERATION_NAMES
@@ -48,16 +48,6 @@ class QuickClock(SystemClock):
         await asyncio.sleep(seconds / 10)
 
 
-class LaterClock(SystemClock):
-    """Time has passed when the test says so."""
-
-    def __init__(self) -> None:
-        self.later_ms = 0
-
-    def wall_ms(self) -> int:
-        return super().wall_ms() + self.later_ms
-
-
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not holds():  # noqa: ASYNC110 - nobody tells
@@ -69,19 +59,15 @@ class World:
         self.simulator = simulator
         self._stack = stack
 
-    async def connect(self, clock: SystemClock | None = None, **changes: object) -> BinanceExchange:
+    async def connect(self, **changes: object) -> BinanceExchange:
         config = binance_config(self.simulator, **({"order_url": self.simulator.ws_url} | changes))
-        exchange = BinanceExchange(config, clock or QuickClock())
+        exchange = BinanceExchange(config, QuickClock())
         await exchange.connect()
         self._stack.push_async_callback(exchange.close)
         return exchange
 
     def routes(self) -> list[str]:
         return [answer.route for answer in self.simulator.runtime.answers]
-
-    def signed_ms(self) -> int:
-        """Of the last order."""
-        return int(self.simulator.runtime.answers[-1].values["timestamp"])
 
     async def cut(self) -> None:
         """Every WebSocket API connection, as the exchange does after a day."""
@@ -107,50 +93,6 @@ async def test_orders_of_both_kinds_go_over_the_socket(world: World) -> None:
     assert (await exchange.place(stop("84000.0"))).status is OrderStatus.OPEN
     assert world.routes() == ["WS order.place", "WS algoOrder.place"]
     assert world.position == D("0.100")
-
-
-async def test_a_prepared_order_was_signed_before_it_was_placed(world: World) -> None:
-    clock = LaterClock()
-    exchange = await world.connect(clock)
-    exchange.prepare(entry())
-    prepared_ms = clock.wall_ms()
-    clock.later_ms = 80
-    await exchange.place(entry())
-    assert world.signed_ms() < prepared_ms + 40  # its clock is the exchange's, give or take
-
-
-async def test_what_was_signed_long_ago_is_signed_anew(world: World) -> None:
-    clock = LaterClock()
-    exchange = await world.connect(clock)
-    exchange.prepare(entry())
-    prepared_ms = clock.wall_ms()
-    clock.later_ms = 500
-    await exchange.place(entry())
-    assert world.signed_ms() > prepared_ms + 400
-
-
-async def test_what_was_signed_by_a_clock_that_was_set_back_since_is_signed_anew(world: World) -> None:
-    clock = LaterClock()
-    exchange = await world.connect(clock)
-    exchange.prepare(entry())
-    prepared_ms = clock.wall_ms()
-    clock.later_ms = -500
-    await exchange.place(entry())
-    assert world.signed_ms() < prepared_ms - 400
-
-
-async def test_what_was_prepared_is_sent_once(world: World) -> None:
-    clock = LaterClock()
-    exchange = await world.connect(clock)
-    plan = '[[fault]]\nkind = "refuse"\ncode = -2019\noperation = "place_order"\nnth = 1\n'
-    world.simulator.runtime.gate.replace(parse_toml(plan, OPERATION_NAMES))
-    exchange.prepare(entry())
-    prepared_ms = clock.wall_ms()
-    with pytest.raises(InsufficientMargin):
-        await exchange.place(entry())
-    clock.later_ms = 80
-    await exchange.place(entry())
-    assert world.signed_ms() > prepared_ms + 40
 
 
 async def test_a_refusal_is_the_same_one(world: World) -> None:

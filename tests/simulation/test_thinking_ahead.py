@@ -12,11 +12,9 @@ from app.bus.codec import encode_envelope
 from app.bus.envelopes import envelope_for
 from app.bus.in_memory import InMemoryInbox
 from app.bus.port import AlertEnvelope
-from app.domain.orders import Order
-from app.domain.plan import Plan
 from app.domain.risk.calendar import Calendar, HighImpactEvent
 from app.domain.signal import Alert, parse_alert
-from app.storage.port import AlertRecord, StoredTrade
+from app.storage.port import StoredTrade
 from app.trader.planner import HOLDS_S
 
 MOVED = Decimal("85020.0")
@@ -143,19 +141,23 @@ def test_a_hint_heard_late_does_not_make_its_alert_young() -> None:
     simulate(story, rules=with_rules(freshness={"alert_ms": 1_000}))
 
 
-def test_what_is_worked_out_ahead_is_what_is_written_and_sent() -> None:
+def test_a_rehearsal_is_all_of_a_trades_beginning_and_none_of_it() -> None:
     async def story(world: World) -> None:
-        records: list[tuple[AlertRecord, Plan]] = []
-        orders: list[Order] = []
-        world.journal.prepare = lambda alert, plan: records.append((alert, plan))  # type: ignore[method-assign]
-        world.exchange.prepare = orders.append  # type: ignore[method-assign]
+        rehearsed: list[object] = []
+        world.journal.rehearse = lambda alert, plan: rehearsed.extend((alert, plan))  # type: ignore[method-assign]
+        world.exchange.rehearse = rehearsed.append  # type: ignore[method-assign]
+        InMemoryInbox(world.server).announce()
+        assert rehearsed == []  # there has been no trade yet
         envelope = await an_alert(world)
-        hinted(world, envelope)
-        assert orders == []
         await put_without_hint(world, envelope)
         stored = await flattened(world, envelope.alert_id)
-        assert records == [(await world.journal.alert(envelope.alert_id), stored.plan)]
-        assert orders == world.placed[:1]
+        placed, rows = list(world.placed), len(world.store.notes)
+        InMemoryInbox(world.server).announce()
+        await world.clock.sleep(2.0)
+        assert rehearsed[:2] == [await world.journal.alert(envelope.alert_id), stored.plan]
+        assert isinstance(rehearsed[2], type(placed[0]))
+        assert world.placed == placed
+        assert len(world.store.notes) == rows
 
     simulate(story)
 

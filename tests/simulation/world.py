@@ -288,7 +288,9 @@ class World:
         key, ttl = alert_key(parsed, body.encode())
         envelope = AlertEnvelope("", key, ttl, parsed.to_json(), self.clock.wall_ms(), self.clock.monotonic())
         envelope = replace(envelope, alert_id=trade_id_for(envelope.lasting_key))
-        await InMemoryInbox(self.server).put(envelope)
+        inbox = InMemoryInbox(self.server)
+        inbox.announce()
+        await inbox.put(envelope)
         return envelope.alert_id
 
     async def ask(self, action: str, symbol: str = "ETHUSDT", **fields: Any) -> str:
