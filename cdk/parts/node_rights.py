@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from aws_cdk import aws_iam as iam
 
 from cdk import names
-from cdk.config import Config, Site
+from cdk.config import Config, Domain, Site
 from cdk.foundation import FoundationStack
 from cdk.parts.messages import SEVERITIES
 from cdk.parts.nag import acknowledge_wildcards
@@ -35,7 +35,7 @@ def grant_node_rights(node: Node, *, config: Config, site: Site, foundation: Fou
             foundation.topics.of[severity].grant_publish(node.role)
         _grant_lease(node, config)
         if config.domain:
-            _grant_certificate(node, config.domain.zone_id)
+            _grant_certificate(node, config.domain)
 
 
 def _allow(node: Node, actions: Sequence[str], resources: Sequence[str], conditions: Mapping[str, object] | None = None) -> None:
@@ -72,7 +72,16 @@ def _grant_lease(node: Node, config: Config) -> None:
     _allow(node, [f"dynamodb:{action}" for action in _TABLE_ACTIONS], (table,))
 
 
-def _grant_certificate(node: Node, zone_id: str) -> None:
-    """certbot proves the domain by a record in its zone, so that port 80 need not be open to the world."""
+def _grant_certificate(node: Node, domain: Domain) -> None:
+    """certbot proves the domain by one record in its zone, so that port 80 need not be open to the world.
+
+    That record alone: a zone holds more than a node's name, and a node is where strangers knock.
+    """
+    the_proof = {
+        "ForAllValues:StringEquals": {
+            "route53:ChangeResourceRecordSetsNormalizedRecordNames": [f"_acme-challenge.{domain.name}"],
+            "route53:ChangeResourceRecordSetsRecordTypes": ["TXT"],
+        }
+    }
     _allow(node, ("route53:ListHostedZones", "route53:GetChange"), ("*",))
-    _allow(node, ("route53:ChangeResourceRecordSets",), (f"arn:aws:route53:::hostedzone/{zone_id}",))
+    _allow(node, ("route53:ChangeResourceRecordSets",), (f"arn:aws:route53:::hostedzone/{domain.zone_id}",), the_proof)

@@ -184,6 +184,23 @@ def test_no_node_may_do_more_than_its_sites_own_things(with_a_domain: Templates)
     assert seen == WITHOUT_RESOURCES
 
 
+def test_in_the_domains_zone_a_node_may_write_the_proof_for_its_certificate_alone(with_a_domain: Templates) -> None:
+    found = [
+        (statement["Resource"], statement["Condition"])
+        for policy in resources(with_a_domain["quantcloud-tokyo-nodes"], "AWS::IAM::Policy")
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if "ChangeResourceRecordSets" in json.dumps(statement["Action"])
+    ]
+    (zone, condition), *others = found
+    assert not others
+    assert zone.startswith("arn:aws:route53:::hostedzone/Z")
+    record = next(iter(resources(with_a_domain["quantcloud-account"], "AWS::Route53::RecordSet")))
+    assert condition["ForAllValues:StringEquals"] == {
+        "route53:ChangeResourceRecordSetsNormalizedRecordNames": [f"_acme-challenge.{record['Properties']['Name']}"],
+        "route53:ChangeResourceRecordSetsRecordTypes": ["TXT"],
+    }
+
+
 def test_a_domain_leads_to_the_site_with_a_heartbeat_or_else_to_a_running_standby(with_a_domain: Templates) -> None:
     template = with_a_domain["quantcloud-account"]
     leads_to = {

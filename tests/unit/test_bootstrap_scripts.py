@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -228,6 +229,14 @@ def test_what_a_service_remembers_of_aws_lies_in_memory_and_is_its_own(name: str
     lines = (TEMPLATES / "systemd" / f"{name}.service").read_text().splitlines()
     assert f"Environment=QC_CLOUD__MEMORY=%t/quantcloud-{name}" in lines
     assert {f"RuntimeDirectory=quantcloud-{name}", "RuntimeDirectoryMode=0700", "RuntimeDirectoryPreserve=yes"} <= set(lines)
+
+
+@pytest.mark.parametrize(("days_left", "gateway_up"), [(None, 0.0), (60.5, 1.0)])
+def test_a_gateway_behind_an_nginx_that_serves_nothing_is_down(days_left: float | None, gateway_up: float) -> None:
+    vitals = runpy.run_path(str(BOOTSTRAP / "bin" / "vitals"))
+    measured = vitals["measured"]
+    measured.__globals__.update(vitals | {"certificate_days_left": lambda: days_left, "gateway_up": lambda: 1.0})
+    assert measured("engine")["gateway_up"] == gateway_up
 
 
 def test_the_vital_signs_are_in_the_embedded_metric_format() -> None:
