@@ -91,6 +91,14 @@ def test_what_is_not_taken_leaves_nothing_in_the_queue(site: AwsSite, call: Call
     assert queued(site) == []
 
 
+@pytest.mark.parametrize("name", ["x-forwarded-for", "x-real-ip", "forwarded", "true-client-ip"])
+def test_what_a_sender_says_of_its_address_is_not_believed(site: AwsSite, call: Call, name: str) -> None:
+    claim = {name: "for=52.89.214.238" if name == "forwarded" else "52.89.214.238"}
+    answer = call("POST", f"/webhook/{WEBHOOK_TOKEN}", ALERT, "198.51.100.7", **claim)
+    assert answer["statusCode"] == 403
+    assert queued(site) == []
+
+
 def test_other_senders_are_a_setting(site: AwsSite, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     handler = importlib.import_module("lambdas.webhook_fallback.handler")
     monkeypatch.setattr(handler, "_allowed", networks("198.51.100.0/24, 2001:db8::/32"))
