@@ -21,7 +21,7 @@ def site() -> Iterator[Pair]:
 
 def test_made_with_everything_but_a_release_its_nodes_stop_themselves(site: Pair) -> None:
     for machine in site.machines:
-        machine.until("it has stopped itself", lambda machine=machine: machine.is_off, 120)  # type: ignore[misc]
+        machine.until("it has stopped itself", lambda machine=machine: machine.is_off, 420)  # type: ignore[misc]
 
 
 def test_started_by_a_person_they_take_up_the_release_of_the_day_and_stay(site: Pair) -> None:

@@ -78,7 +78,7 @@ def test_a_boot_without_aws_goes_on_with_what_is_here(node: Node) -> None:
     assert "going on with the one that is here" in ended.stdout
 
 
-@pytest.mark.parametrize(("mode", "does"), [("active", []), ("warm", []), ("pilot-light", ["shutdown --poweroff +1"])])
+@pytest.mark.parametrize(("mode", "does"), [("active", []), ("warm", []), ("pilot-light", ["shutdown --poweroff +5"])])
 def test_only_a_pilot_light_stops_itself(node: Node, mode: str, does: list[str]) -> None:
     node.node_json(mode=mode)
     assert node.run("self-stop").returncode == 0
