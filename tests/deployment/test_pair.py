@@ -331,5 +331,12 @@ def test_no_secret_is_in_a_log_a_unit_a_command_line_or_on_a_disk(site: Pair) ->
         assert not [name for name, secret in secrets.items() if secret in looked]
         held = {name: machine.run("bash", "-c", ON_DISK, secret, timeout=120).split() for name, secret in secrets.items()}
         assert not {name: files for name, files in held.items() if files}
-        line = until("a line of vital signs", lambda machine=machine: machine.run("tail", "-1", "/var/log/quantcloud/health.log"))  # type: ignore[misc]
-        assert json.loads(line)["redis_up"] == 1
+
+
+@pytest.mark.parametrize(("role", "well"), [("stream", {"redis_up": 1}), ("engine", {"redis_up": 1, "gateway_up": 1})])
+def test_a_node_measures_that_it_is_well(site: Pair, role: str, well: dict[str, float]) -> None:
+    def measured() -> bool:
+        line = site.machine(role).run("tail", "-1", "/var/log/quantcloud/health.log")
+        return bool(line) and json.loads(line).items() >= well.items()
+
+    until("a line of vital signs", measured)
