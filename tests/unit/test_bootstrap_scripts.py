@@ -113,8 +113,8 @@ def test_the_agent_is_installed_only_with_its_makers_signature(tmp_path: Path) -
     (tmp_path / "agent.deb").write_text("the agent")
     gpg("--detach-sign", "--output", "agent.deb.sig", "agent.deb")
     gpg("--output", "amazon-cloudwatch-agent.gpg", "--export", "maker@example")
-    subprocess.run(["gpgconf", "--kill", "all"], env=makers, check=True)
     fingerprint = next(row.split(":")[9] for row in gpg("--with-colons", "--list-keys").splitlines() if row.startswith("fpr"))
+    subprocess.run(["gpgconf", "--kill", "all"], env=makers, check=True)
 
     def is_taken(signer: str) -> bool:
         code = f'cd "{tmp_path}"; AGENT_SIGNER={signer}; signed_by_amazon agent.deb'
