@@ -114,7 +114,6 @@ def test_the_agent_is_installed_only_with_its_makers_signature(tmp_path: Path) -
     gpg("--detach-sign", "--output", "agent.deb.sig", "agent.deb")
     gpg("--output", "amazon-cloudwatch-agent.gpg", "--export", "maker@example")
     fingerprint = next(row.split(":")[9] for row in gpg("--with-colons", "--list-keys").splitlines() if row.startswith("fpr"))
-    subprocess.run(["gpgconf", "--kill", "all"], env=makers, check=True)
 
     def is_taken(signer: str) -> bool:
         code = f'cd "{tmp_path}"; AGENT_SIGNER={signer}; signed_by_amazon agent.deb'
@@ -124,6 +123,8 @@ def test_the_agent_is_installed_only_with_its_makers_signature(tmp_path: Path) -
     assert not is_taken("937616F3450B7D806CBD9725D58167303B789C72")
     (tmp_path / "agent.deb").write_text("another agent")
     assert not is_taken(fingerprint)
+    for home in (tmp_path / "maker", tmp_path):
+        subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=True)
 
 
 CERTBOT = """#!/bin/bash
