@@ -56,7 +56,7 @@ def _settings(*secrets: str) -> Settings:
     from app.cloud.node import load_node_settings
     from app.cloud.settings import Secret
 
-    node = load_node_settings(*(Secret(secret) for secret in secrets))
+    node = load_node_settings(SystemClock(), *(Secret(secret) for secret in secrets))
     _configure_logging(node.settings)
     node.tell()
     return node.settings

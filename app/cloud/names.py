@@ -5,6 +5,7 @@ from dataclasses import dataclass
 FUNDING = "funding"
 STATUS_KEY = "snapshots/status.json"
 JOURNAL_PREFIX = "journal"
+STANDBY = "standby"  # a site's role
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ Only what was read whole by the same process since the machine's boot is used so
 AWS's that is a refusal (no right, no such secret) is obeyed, whatever is remembered.
 """
 
-import time
-from collections.abc import Callable
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
+from app.clock import Clock
 from app.cloud.errors import Unreachable
 from app.cloud.memory import Kept, Memory, NotKept
 from app.cloud.settings import Secret, Told, read_site, settled
@@ -19,7 +19,6 @@ from app.settings import CloudSettings, Settings, load_settings
 log = structlog.get_logger(__name__)
 
 PATIENCE_S, AGAIN_AFTER_S = 20.0, 2.0
-sleep: Callable[[float], None] = time.sleep
 _NAME = "settings"
 
 
@@ -40,10 +39,10 @@ class NodeSettings:
             log.warning("settings_not_kept", error=self.not_kept)
 
 
-def load_node_settings(*wanted: Secret) -> NodeSettings:
+def load_node_settings(clock: Clock, *wanted: Secret) -> NodeSettings:
     """The whole tree; on a node with a site also its parameters, and those of its secrets that are ``wanted``.
 
-    Raises BadSettings and CloudUnavailable.
+    Blocks, before any loop runs. Raises BadSettings and CloudUnavailable.
     """
     here = load_settings()
     if not here.cloud.site:
@@ -51,7 +50,7 @@ def load_node_settings(*wanted: Secret) -> NodeSettings:
     memory, asked = Memory(here.cloud.memory), {"site": here.cloud.site, "wanted": sorted(secret.value for secret in wanted)}
     kept = _of_the_same(memory.recall(_NAME), asked)
     try:
-        told = read_site(here.cloud, wanted) if kept is None else _read_in_time(here.cloud, wanted)
+        told = read_site(here.cloud, wanted) if kept is None else _read_in_time(clock, here.cloud, wanted)
     except Unreachable as error:
         if kept is None:
             raise
@@ -70,13 +69,13 @@ def _of_the_same(kept: Kept | None, asked: dict[str, Any]) -> Kept | None:
     return kept if kept is not None and {name: kept.content.get(name) for name in asked} == asked else None
 
 
-def _read_in_time(cloud: CloudSettings, wanted: tuple[Secret, ...]) -> Told:
+def _read_in_time(clock: Clock, cloud: CloudSettings, wanted: tuple[Secret, ...]) -> Told:
     """Raises Unreachable when AWS has not answered for so long."""
-    ends = time.monotonic() + PATIENCE_S
+    ends = clock.monotonic() + PATIENCE_S
     while True:
         try:
             return read_site(cloud, wanted, hurried=True)
         except Unreachable:
-            if time.monotonic() + AGAIN_AFTER_S > ends:
+            if clock.monotonic() + AGAIN_AFTER_S > ends:
                 raise
-        sleep(AGAIN_AFTER_S)
+        asyncio.run(clock.sleep(AGAIN_AFTER_S))

@@ -39,7 +39,7 @@ def create() -> FastAPI:
 
     A mistake in them ends the process in one line."""
     try:
-        return _application(load_node_settings(Secret.WEBHOOK_TOKEN, Secret.OPERATOR_TOKEN))
+        return _application(load_node_settings(SystemClock(), Secret.WEBHOOK_TOKEN, Secret.OPERATOR_TOKEN))
     except (BadSettings, BadGatewayConfig, CloudUnavailable) as error:
         raise SystemExit(f"quantcloud: {error}") from None
 

@@ -20,10 +20,6 @@ class Delivery:
     clock: Clock
     reply_within_s: float
 
-    def announce(self) -> None:
-        """See ``Inbox.announce``."""
-        self.inbox.announce()
-
     async def put(self, envelope: AlertEnvelope) -> str | None:
         """See ``Inbox.put``. Raises GatewayError: the sender must send it again."""
         try:

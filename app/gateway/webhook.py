@@ -134,7 +134,7 @@ class Webhook:
         received_at, received_ms = self.clock.monotonic(), self.clock.wall_ms()
         body = await read_body(request, self.config.max_body_bytes)
         self._authenticate(request, path_token, body)
-        self.delivery.announce()
+        self.delivery.inbox.announce()
         parsed = read_message(body, self.config.signals)
         if isinstance(parsed, Refusal):
             log.info("alert_not_taken", code=parsed.code, bytes=len(body))

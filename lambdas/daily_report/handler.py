@@ -13,7 +13,7 @@ import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from app.cloud.names import FUNDING, JOURNAL_PREFIX, SiteNames
+from app.cloud.names import FUNDING, JOURNAL_PREFIX, STANDBY, SiteNames
 from app.domain.statistics.closed_trade import ClosedTrade
 from app.storage.archive import TRADES, file_name, read_trades
 from lambdas.daily_report.figures import DAYS_READ, DailyReport, daily_report
@@ -24,7 +24,6 @@ _s3 = boto3.client("s3")
 _ssm = boto3.client("ssm")
 _sns = boto3.client("sns")
 _ONE_DAY = timedelta(days=1)
-STANDBY = "standby"
 
 
 @log.inject_lambda_context

@@ -14,12 +14,11 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from app.cloud.names import FUNDING, SiteNames
+from app.cloud.names import FUNDING, STANDBY, SiteNames
 from app.domain.risk.funding import FundingRules
 from lambdas.funding_monitor.rates import Funding, changes, read_funding
 
 SERVICE, NAMESPACE = "funding_monitor", "QuantCloud"
-STANDBY = "standby"
 EXCHANGE_URL, SYMBOLS = "https://fapi.binance.com", "BTCUSDT,ETHUSDT,SOLUSDT"
 
 log = Logger(service=SERVICE)

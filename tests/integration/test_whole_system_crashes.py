@@ -15,6 +15,9 @@ import pytest
 import pytest_asyncio
 from system_world import EVERY_ALERT_TRADES, PATIENCE_S, STORY, SystemWorld, system_world
 
+from app.bus.hints import hints_path
+from app.bus.port import AlertEnvelope
+from app.bus.redis import RedisInbox
 from app.storage.port import StoredTrade
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
@@ -219,13 +222,21 @@ async def test_redis_is_killed_and_comes_back(system: SystemWorld) -> None:
 
 
 async def test_an_alert_waits_for_a_trader_that_is_away(system: SystemWorld) -> None:
-    """Accepted while nobody trades: taken after the restart if it is still fresh, and then exactly once."""
+    """Accepted while nobody trades: taken after the restart if it is still fresh, and then exactly once. Whoever stands where the
+    trader listened is told of it ahead."""
+    hints = hints_path(system.stack.journal_path)
+    assert hints.is_socket()
     await system.kill("trader")
+    told: list[AlertEnvelope | None] = []
+    stand_in = RedisInbox(system.stack.redis_url, hints=hints)
+    stand_in.think_ahead(told.append)
     body = alert()
     answer, took_s = await system.post(body)
     assert (answer.status_code, answer.json()["status"]) == (200, "accepted")
     assert took_s <= 2.5
     trade_id = str(answer.json()["id"])
+    assert [ahead and ahead.alert_id for ahead in told] == [None, trade_id]
+    await stand_in.close()
     await start_trader(system)
 
     async def taken() -> bool:

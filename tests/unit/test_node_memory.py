@@ -7,7 +7,7 @@ import socket
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,7 +19,8 @@ from structlog.testing import capture_logs
 
 from app.cloud.errors import CloudUnavailable
 from app.cloud.memory import Memory, is_in_memory
-from app.cloud.node import NodeSettings, load_node_settings
+from app.cloud.node import AGAIN_AFTER_S, NodeSettings
+from app.cloud.node import load_node_settings as load
 from app.cloud.secret_store import secret_store
 from app.cloud.settings import Secret
 from app.settings import load_settings
@@ -46,8 +47,7 @@ def site(monkeypatch: pytest.MonkeyPatch, memory: Path, tmp_path: Path) -> Itera
     monkeypatch.setenv("QC_CLOUD__SITE", SITE)
     monkeypatch.setenv("QC_CLOUD__REGION", REGION)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("app.cloud.node.PATIENCE_S", 0.5)
-    monkeypatch.setattr("app.cloud.node.AGAIN_AFTER_S", 0.1)
+    monkeypatch.setattr("app.cloud.node.PATIENCE_S", 10.0)
     monkeypatch.setattr("app.cloud.clients.HURRIED_ANSWER_S", 0.2)
     monkeypatch.setattr("app.cloud.clients.ANSWER_S", 0.4)
     monkeypatch.setattr("app.cloud.clients.ATTEMPTS", 1)
@@ -110,6 +110,27 @@ def out_of_reach(how: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 HOW = ["gone", "silent", "503 ServiceUnavailable", "400 ThrottlingException", "400 ExpiredTokenException"]
 
 
+class Waiting:
+    """A clock that moves while it is slept on, and lets something happen then."""
+
+    def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        self.now, self._meanwhile = 0.0, meanwhile
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall_ms(self) -> int:
+        return int(self.now * 1000)
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self._meanwhile()
+
+
+def load_node_settings(*wanted: Secret) -> NodeSettings:
+    return load(Waiting(), *wanted)
+
+
 def told(node: NodeSettings) -> list[str]:
     with capture_logs() as lines:
         node.tell()
@@ -147,12 +168,10 @@ def test_aws_is_waited_for_a_while_and_what_it_says_then_counts(site: AwsSite, m
     site.put_secret(NAMES.secret("webhook-token"), "another-token-of-24-chars")
     here = os.environ["AWS_ENDPOINT_URL"]
 
-    def comes_back(_: float) -> None:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", here)
-
-    monkeypatch.setattr("app.cloud.node.sleep", comes_back)
+    clock = Waiting(lambda: monkeypatch.setenv("AWS_ENDPOINT_URL", here))
     with gone(monkeypatch):
-        node = load_node_settings(*TOKENS)
+        node = load(clock, *TOKENS)
+    assert clock.now == AGAIN_AFTER_S
     assert told(node) == []
     assert node.settings.auth.token == SecretStr("another-token-of-24-chars")
 

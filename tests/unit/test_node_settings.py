@@ -9,6 +9,7 @@ import pytest
 from aws_site import NAMES, OPERATOR_TOKEN, REGION, SITE, WEBHOOK_TOKEN, AwsSite, aws_site
 from pydantic import SecretStr
 
+from app.clock import SystemClock
 from app.cloud.errors import CloudUnavailable
 from app.cloud.node import load_node_settings as load_node
 from app.cloud.secret_store import SecretsManagerStore, secret_store
@@ -21,7 +22,7 @@ KEY, OTHER = (ExchangeKey(SecretStr(f"{n}-api-key-of-the-exchange"), SecretStr(f
 
 
 def load_node_settings(*wanted: Secret) -> Settings:
-    return load_node(*wanted).settings
+    return load_node(SystemClock(), *wanted).settings
 
 
 @pytest.fixture
