@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from recorded_market import HISTORY, START_MS, alert, at, write_alerts, write_funding, write_market
 from shared import shared_path
 
@@ -25,8 +23,6 @@ from app.replay.alerts import BadReplayInput
 from app.replay.command import as_text, play, run_replay
 from app.replay.report import AlertReport, Report, TradeReport
 from app.replay.session import FillMode
-
-structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 ROOT = Path(__file__).resolve().parents[2]
 UP_THEN_BACK = "1:0,3:0.5,3:0.4,9:0.3,8:-0.9,40:0,4:-0.5,6:0.3,120:0"

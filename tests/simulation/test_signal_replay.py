@@ -5,14 +5,12 @@ It is an open stand-in, not LuxAlgo: nothing here says anything about what the s
 
 import gzip
 import json
-import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-import structlog
 from shared import shared_path
 
 from app.domain.market import MINUTE_MS
@@ -25,8 +23,6 @@ from app.replay.session import FillMode, stream_config
 from app.replay.signals import ARRIVES_MS, write_signals
 from app.replay.stream import history_minutes
 from app.simulator.tape_recorded import load_tape
-
-structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 DAYS = 4

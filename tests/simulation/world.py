@@ -8,13 +8,11 @@ The market moves in small steps while something is going on, and in large ones w
 import asyncio
 import contextlib
 import json
-import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, TypeVar
 
-import structlog
 from simulation.faulty_ports import Faults, HeardJournal, SimulatedExchange, fire_otherwise
 
 from app.bus.envelopes import advanced_envelope as request_envelope
@@ -53,7 +51,6 @@ from app.trader.service import Trader
 T = TypeVar("T")
 Path = Sequence[tuple[float, float]]
 
-structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 START_MS = 1_750_000_000_000 - 1_750_000_000_000 % (15 * MINUTE_MS) + 10 * MINUTE_MS
 BETAS = {"ETHUSDT": 1.1, "SOLUSDT": 1.3}
