@@ -3,7 +3,7 @@
 Ours is the whole system (gateway, inbox, trader, journal; everything durable); the peers are ``floor_app`` (nothing checked or
 stored) and ``seed_app`` (one await after another), both unchanged in ../shared/bench. All trade against one simulator that
 answers every order after a fixed delay, one alert at a time, interleaved; whichever of the three orders does so on a processor
-of its own. ``make bench`` runs it; it prints a table and writes JSON on request.
+of its own that never sleeps, as the trader's on a node. ``make bench`` runs it; it prints a table and writes JSON on request.
 """
 
 import argparse
@@ -15,7 +15,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from app.exchange.ledger import Ledger
 from app.local.demo import ANY_PRICE
 from app.local.ports import free_port
 from app.local.stack import LocalStack, StackOptions, running_stack
+from app.processors import kept_awake
 from app.settings import load_settings
 from app.storage.sqlite import JournalReader
 
@@ -165,16 +167,20 @@ async def measured(simulator: Simulator, t0: float, wants_hedges: bool) -> dict[
     raise RuntimeError(f"stop and targets were not acknowledged within {GIVE_UP_S} s: {seen}")
 
 
-def divide_processors(ordering: Sequence[int], others: Sequence[int]) -> None:
+@contextmanager
+def divided_processors(ordering: Sequence[int], others: Sequence[int], *, awake: bool) -> Iterator[None]:
     """Whoever orders runs its loop on the last processor, as the trader does on a node (``app.processors``); all others share
     the rest."""
     processors = sorted(os.sched_getaffinity(0))
     if len(processors) < 2:
+        yield
         return
     for pid in ordering:
         os.sched_setaffinity(pid, processors[-1:])  # of its main thread
     for thread in (thread for pid in others for thread in Path(f"/proc/{pid}/task").iterdir()):
         os.sched_setaffinity(int(thread.name), processors[:-1])
+    with kept_awake(processors[-1]) if awake else nullcontext():
+        yield
 
 
 class Peer:
@@ -262,7 +268,7 @@ class Ours:
         raise RuntimeError(f"trade {trade_id} did not close")
 
 
-async def run(alerts: int, runs: int, delays: Sequence[float], warmup: int, keep: Path | None) -> dict[str, Any]:
+async def run(alerts: int, runs: int, delays: Sequence[float], warmup: int, keep: Path | None, *, awake: bool) -> dict[str, Any]:
     os.environ.update({"QC_RULES__ENTRY__STYLE": "ioc", "QC_GATEWAY__PORT": "0"} | _LOSSES_ALLOWED)
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
@@ -283,11 +289,12 @@ async def run(alerts: int, runs: int, delays: Sequence[float], warmup: int, keep
                 children, redis = stack.children, stack.redis.pid
                 peers = [system.pid for system in systems.values() if isinstance(system, Peer)]
                 others = [child.pid for name, child in children.items() if name != "trader"]
-                divide_processors([children["trader"].pid, *peers], [os.getpid(), *others, *([redis] if redis else [])])
-                for delay in delays:
-                    await simulator.set_delay(delay)
-                    await rounds(systems, simulator, warmup)
-                    results[f"{delay:g} ms"] = [await rounds(systems, simulator, alerts) for _ in range(runs)]
+                others += [os.getpid(), *([redis] if redis else [])]
+                with divided_processors([children["trader"].pid, *peers], others, awake=awake):
+                    for delay in delays:
+                        await simulator.set_delay(delay)
+                        await rounds(systems, simulator, warmup)
+                        results[f"{delay:g} ms"] = [await rounds(systems, simulator, alerts) for _ in range(runs)]
             finally:
                 for system in systems.values():
                     await (system.stop() if isinstance(system, Peer) else system.close())
@@ -343,12 +350,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--warmup", type=int, default=20)
     parser.add_argument("--delays", type=float, nargs="+", default=[5.0, 1.0])
+    parser.add_argument("--asleep", action="store_true", help="let the processor of whoever orders sleep between alerts")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--keep", type=Path, help="keep journal and logs in this folder")
     arguments = parser.parse_args()
     if not SHARED_BENCH.is_dir():
         sys.exit("the peers of the comparison (../shared/bench) are not beside this checkout")
-    results = asyncio.run(run(arguments.alerts, arguments.runs, arguments.delays, arguments.warmup, arguments.keep))
+    how_long = (arguments.alerts, arguments.runs, arguments.delays, arguments.warmup)
+    results = asyncio.run(run(*how_long, arguments.keep, awake=not arguments.asleep))
     tables = {delay: summary(runs) for delay, runs in results.items()}
     console = Console()
     for delay, table in tables.items():
