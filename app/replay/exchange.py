@@ -13,7 +13,7 @@ from app.replay.invariants import Invariants
 from app.simulator.venue import Venue
 from app.simulator.venue_types import VenueEvent
 from app.storage.in_memory import InMemoryJournal, JournalStore
-from app.storage.port import AlertRecord, Entry
+from app.storage.port import AlertRecord, Entry, Meanwhile, nothing
 
 PATIENCE_S = 86_400.0
 
@@ -70,8 +70,8 @@ class WatchedJournal(InMemoryJournal):
         super().__init__(store)
         self._watch = watch
 
-    async def open_trade(self, alert: AlertRecord, plan: Plan) -> None:
-        await super().open_trade(alert, plan)
+    async def open_trade(self, alert: AlertRecord, plan: Plan, meanwhile: Meanwhile = nothing) -> None:
+        await super().open_trade(alert, plan, meanwhile)
         self._watch.plan_written(plan)
 
     def append(self, entry: Entry) -> None:

@@ -17,9 +17,9 @@ def _adapter(kind: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(cast(Any, kind))
 
 
-def dump(value: object) -> str:
-    """Raises ValueError when something in it is not JSON."""
-    return _adapter(cast(Hashable, type(value))).dump_json(value).decode()
+def dump(value: object, *, without: str = "") -> str:
+    """``without`` one of its fields. Raises ValueError when something in it is not JSON."""
+    return _adapter(cast(Hashable, type(value))).dump_json(value, exclude={without} if without else None).decode()
 
 
 def load(kind: type[Record], text: str) -> Record:

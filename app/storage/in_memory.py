@@ -16,10 +16,12 @@ from app.storage.port import (
     Entry,
     FillNote,
     JournalUnavailable,
+    Meanwhile,
     Note,
     OrderNote,
     StoredTrade,
     TradeClosed,
+    nothing,
 )
 from app.storage.statements import net_of
 
@@ -53,12 +55,10 @@ class InMemoryJournal:
     async def close(self) -> None:
         self._drain()
 
-    def rehearse(self, alert: AlertRecord, plan: Plan) -> None:
-        """Nothing takes time here."""
-
-    async def open_trade(self, alert: AlertRecord, plan: Plan) -> None:
+    async def open_trade(self, alert: AlertRecord, plan: Plan, meanwhile: Meanwhile = nothing) -> None:
         record, planned = dump(alert), dump(plan)
         self._take(alert, record)
+        meanwhile()
         self._store.plans[plan.trade_id] = planned
 
     async def refuse(self, alert: AlertRecord) -> None:

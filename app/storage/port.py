@@ -4,7 +4,7 @@ The plan is one durable commit before the entry leaves (``open_trade``). Everyth
 ``append`` and reaches the disk in batches within milliseconds; ``flush`` waits for that.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
@@ -14,6 +14,12 @@ from app.domain.plan import Plan
 from app.domain.statistics.closed_trade import ClosedTrade
 from app.domain.verdict import Verdict
 from app.storage.closed_trades import ClosedFilter
+
+Meanwhile = Callable[[], None]
+
+
+def nothing() -> None:
+    """What there is to do meanwhile, where there is nothing."""
 
 
 class JournalUnavailable(Exception):
@@ -103,11 +109,9 @@ class Journal(Protocol):
 
     async def close(self) -> None: ...
 
-    def rehearse(self, alert: AlertRecord, plan: Plan) -> None:
-        """Do what opening this trade takes, up to writing it, and forget it: work done a moment ago is quickly done again."""
-
-    async def open_trade(self, alert: AlertRecord, plan: Plan) -> None:
-        """The alert and the whole plan in one durable commit. Raises DuplicateAlert, JournalUnavailable."""
+    async def open_trade(self, alert: AlertRecord, plan: Plan, meanwhile: Meanwhile = nothing) -> None:
+        """The alert and the whole plan in one durable commit. ``meanwhile`` is called in the loop while the disk writes and
+        before this returns, unless the commit fails first. Raises DuplicateAlert, JournalUnavailable."""
 
     async def refuse(self, alert: AlertRecord) -> None:
         """An alert that makes no trade, durable. Raises DuplicateAlert."""

@@ -5,6 +5,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -23,7 +24,16 @@ from app.storage.archive_queries import read_day
 from app.storage.closed_trades import ClosedFilter
 from app.storage.migrations import UnknownRevision, migrate
 from app.storage.news import News, Position, read_end, read_news
-from app.storage.port import AlertRecord, DuplicateAlert, Entry, JournalUnavailable, StoredTrade, TradeClosed
+from app.storage.port import (
+    AlertRecord,
+    DuplicateAlert,
+    Entry,
+    JournalUnavailable,
+    Meanwhile,
+    StoredTrade,
+    TradeClosed,
+    nothing,
+)
 from app.storage.statements import Write
 
 Answer = TypeVar("Answer")
@@ -55,12 +65,14 @@ class SqliteJournal:
         finally:
             self._writer.shutdown(wait=False)
 
-    def rehearse(self, alert: AlertRecord, plan: Plan) -> None:
-        _opening(alert, plan)
+    async def open_trade(self, alert: AlertRecord, plan: Plan, meanwhile: Meanwhile = nothing) -> None:
+        loop, writes = asyncio.get_running_loop(), [statements.write_of_alert(alert), statements.write_of_plan(plan)]
 
-    async def open_trade(self, alert: AlertRecord, plan: Plan) -> None:
-        writes = _opening(alert, plan)
-        await self._in_writer(lambda: self._take(alert, writes))
+        def before_commit() -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(meanwhile)
+
+        await self._in_writer(lambda: self._take(alert, writes, before_commit))
 
     async def refuse(self, alert: AlertRecord) -> None:
         writes = [statements.write_of_alert(alert)]
@@ -143,26 +155,26 @@ class SqliteJournal:
             raise JournalUnavailable(f"journal {self._path} is not open")
         return self._engine
 
-    def _take(self, alert: AlertRecord, writes: Sequence[Write]) -> None:
+    def _take(self, alert: AlertRecord, writes: Sequence[Write], before_commit: Meanwhile = nothing) -> None:
         try:
-            self._commit(writes)
+            self._commit(writes, before_commit)
         except sqlite3.IntegrityError as error:
             first = _answer(self._connected(), self._path, lambda connection: statements.first_alert_id(connection, alert))
             if first is None:
                 raise _unavailable(self._path, error) from error
             raise DuplicateAlert(first) from None
 
-    def _commit(self, writes: Sequence[Write]) -> None:
+    def _commit(self, writes: Sequence[Write], before_commit: Meanwhile = nothing) -> None:
         """One durable transaction, after everything queued before it."""
         self._drain()
         try:
-            self._execute(writes)
+            self._execute(writes, before_commit)
         except sqlite3.IntegrityError:
             raise
         except sqlite3.Error as error:
             raise self._failure(error) from error
 
-    def _execute(self, writes: Sequence[Write]) -> None:
+    def _execute(self, writes: Sequence[Write], before_commit: Meanwhile = nothing) -> None:
         """Straight on the driver: the entry of a trade waits for this, and SQLAlchemy's execution takes as long as the disk."""
         if self._driver is None:
             raise JournalUnavailable(f"journal {self._path} is not open")
@@ -170,6 +182,7 @@ class SqliteJournal:
             self._driver.execute("BEGIN")
             for statement, row in writes:
                 self._driver.execute(statements.sql_of(statement, tuple(row)), row)
+            before_commit()  # the driver lets go of the interpreter while the disk writes
         self.failed = None
 
     def _failure(self, error: sqlite3.Error) -> JournalUnavailable:
@@ -224,10 +237,6 @@ class JournalReader:
 
     async def _read(self, query: Callable[[Connection], Answer]) -> Answer:
         return await asyncio.to_thread(_answer, self._engine, self._path, query)
-
-
-def _opening(alert: AlertRecord, plan: Plan) -> list[Write]:
-    return [statements.write_of_alert(alert), statements.write_of_plan(plan)]
 
 
 def _answer(engine: Engine, path: Path, query: Callable[[Connection], Answer]) -> Answer:

@@ -65,22 +65,13 @@ class Intake:
         self.one_at_a_time = asyncio.Lock()  # between deciding to open and having opened nothing else may be decided
         # live trade id → the alert that is to open once it is closed, and when it was taken
         self.reversals: dict[str, tuple[InboxItem, float]] = {}
-        self._last_opened: tuple[AlertRecord, Plan] | None = None
 
     def think_ahead(self, envelope: AlertEnvelope | None) -> None:
         """It is just being put into the inbox: its plan. None: something is on its way there, not known yet what."""
         if envelope is None:
-            self._rehearse()
+            self._planner.gather()
         else:
             self._planner.think_ahead(envelope)
-
-    def _rehearse(self) -> None:
-        """What follows a plan, done with the last trade's, up to where it could be seen: after some milliseconds of rest the same
-        work takes three times as long."""
-        if self._last_opened is not None:
-            record, plan = self._last_opened
-            self._journal.rehearse(record, plan)
-            self._desk.rehearse(self._new_trade(plan))
 
     async def take(self, item: InboxItem) -> Reply | None:
         async with self.one_at_a_time:
@@ -129,8 +120,8 @@ class Intake:
     async def _open(self, item: InboxItem, plan: Plan, verdicts: tuple[Verdict, ...]) -> None:
         """One durable commit, then the entry at once."""
         record = _record(item.envelope, "", "", verdicts)
-        await self._journal.open_trade(record, plan)
-        self._last_opened = record, plan
+        # What follows is rehearsed while the disk writes: after some milliseconds of rest it would take three times as long.
+        await self._journal.open_trade(record, plan, lambda: self._desk.rehearse(self._new_trade(plan)))
         received_at = None if item.redelivered else item.envelope.received_at
         live = LiveTrade(self._new_trade(plan), item.envelope.alert_id, received_at, self._clock.monotonic(), verdicts)
         # While the plan was written a breaker may have tripped, or the lease have run out.

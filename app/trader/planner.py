@@ -4,7 +4,7 @@ An alert that is just being made durable is planned meanwhile (``think_ahead``);
 nothing has happened that it did not know of.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from app.bus.port import ALERT_SOURCE, AlertEnvelope, InboxItem
@@ -26,6 +26,7 @@ from app.trader.risk_desk import RiskDesk
 from app.trader.switches import SwitchBoard
 
 HOLDS_S = 0.05  # a plan made ahead: the market moves on, and is not compared
+GATHERED_HOLDS_S = 0.005  # from the announcement of an alert to what it says
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,15 @@ class _Known:
     equity: Decimal | None
     available: Decimal | None
     risk: RiskView
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    """All that a plan on the strategy's own symbol is made from, but for the alert."""
+
+    known: _Known
+    market: MarketView
+    at: float  # monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,13 @@ class Planner:
         self._clock = clock
         self._preparation = preparation
         self._risk = risk
+        self._gathered: _Gathered | None = None
         self._ahead: _Ahead | None = None
+
+    def gather(self) -> None:
+        """Something comes, not known yet what: the facts that it will most likely be planned from."""
+        made_at = self._clock.monotonic()
+        self._gathered = _Gathered(self._known(self._config.rules.symbol), self._market_view(0), made_at)
 
     def think_ahead(self, envelope: AlertEnvelope) -> None:
         """Plan it and keep the plan; whatever is not a plan is looked at again in its turn."""
@@ -80,17 +96,25 @@ class Planner:
             return
         if self.stale_quotes(alert.symbol):
             return
-        known, made_at = self._known(alert.symbol), self._clock.monotonic()
-        outcome = self._plan(alert, envelope, envelope.age_ms, known)
+        facts = self._facts_for(alert)
+        market = replace(facts.market, alert_age_ms=envelope.age_ms)
+        outcome = self._plan(alert, envelope, market, facts.known)
         if isinstance(outcome, Planned):
-            self._ahead = _Ahead(envelope, known, made_at, outcome)
+            self._ahead = _Ahead(envelope, facts.known, facts.at, outcome)
+
+    def _facts_for(self, alert: Alert) -> _Gathered:
+        gathered, self._gathered = self._gathered, None
+        now, is_main = self._clock.monotonic(), alert.symbol == self._config.rules.symbol
+        if gathered is not None and is_main and now - gathered.at <= GATHERED_HOLDS_S:
+            return gathered
+        return _Gathered(self._known(alert.symbol), self._market_view(0), now)
 
     def plan(self, item: InboxItem, alert: Alert) -> Outcome:
         known, ahead = self._known(alert.symbol), self._ahead
         self._ahead = None
         if ahead is not None and self._still_holds(ahead, item, known):
             return ahead.outcome
-        return self._plan(alert, item.envelope, item.age_ms, known)
+        return self._plan(alert, item.envelope, self._market_view(item.age_ms), known)
 
     def _still_holds(self, ahead: _Ahead, item: InboxItem, known: _Known) -> bool:
         """Young by our clock, and by the inbox's: the hint may itself have waited to be heard."""
@@ -112,10 +136,10 @@ class Planner:
         plans = ((live, live.trade.plan) for live in self._desk.trades.values())
         return next((live for live, plan in plans if plan.symbol == symbol and plan.is_managed), None)
 
-    def _plan(self, alert: Alert, envelope: AlertEnvelope, age_ms: int, known: _Known) -> Outcome:
+    def _plan(self, alert: Alert, envelope: AlertEnvelope, market: MarketView, known: _Known) -> Outcome:
         return plan_trade(
             alert,
-            self._market_view(age_ms),
+            market,
             AccountView(known.equity, known.available, self._account.age_ms or 0),
             known.desk,
             self._config.rules,

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -56,13 +57,22 @@ async def test_a_trade_is_read_back_as_it_was_written(journal: Journal) -> None:
     assert await journal.alert("other") is None
 
 
-async def test_what_was_rehearsed_is_not_written(journal: Journal) -> None:
-    journal.rehearse(an_alert(), a_plan())
-    await journal.flush()
-    assert await journal.trade("trade1") is None
-    assert await journal.alert("trade1") is None
-    await journal.open_trade(an_alert(), a_plan())
-    assert await journal.trade("trade1") == StoredTrade(a_plan(), (), (), (), None)
+async def test_something_else_can_be_done_while_a_plan_is_written(journal: Journal) -> None:
+    done: list[int] = []
+    await journal.open_trade(an_alert(), a_plan(), lambda: done.append(threading.get_ident()))
+    assert done == [threading.get_ident()]  # in the caller's loop
+    with pytest.raises(DuplicateAlert):
+        await journal.open_trade(an_alert(), a_plan(), lambda: done.append(0))
+    assert len(done) == 1
+
+
+async def test_every_plan_is_read_back_with_its_own_rules(journal: Journal) -> None:
+    """Also where a run's plans do not share theirs."""
+    slow = a_plan(2).rules.model_copy(update={"timeframe_min": 15})
+    plans = [a_plan(1), replace(a_plan(2), rules=slow), a_plan(3)]
+    for number, plan in enumerate(plans, 1):
+        await journal.open_trade(an_alert(number), plan)
+    assert [stored.plan for stored in await journal.live_trades()] == plans
 
 
 async def test_what_follows_is_kept_in_order(journal: Journal) -> None:

@@ -37,7 +37,7 @@ from app.simulator.tape_synthetic import SyntheticTape
 from app.simulator.venue_state import ConstantFunding, VenueConfig
 from app.simulator.venue_types import ReduceOnlyPolicy
 from app.storage.audit import Breach, audit_trade
-from app.storage.port import AlertRecord, Entry, Note, StoredTrade, TradeClosed
+from app.storage.port import AlertRecord, Entry, Meanwhile, Note, StoredTrade, TradeClosed, nothing
 from app.storage.sqlite import SqliteJournal
 from app.storage.statements import Write
 from app.stream.config import StreamConfig
@@ -89,12 +89,12 @@ class HeardJournal(SqliteJournal):
     def die(self) -> None:
         self._is_dead = True
 
-    def _execute(self, writes: Sequence[Write]) -> None:
+    def _execute(self, writes: Sequence[Write], before_commit: Meanwhile = nothing) -> None:
         if not self._is_dead:
-            super()._execute(writes)
+            super()._execute(writes, before_commit)
 
-    async def open_trade(self, alert: AlertRecord, plan: Plan) -> None:
-        await super().open_trade(alert, plan)
+    async def open_trade(self, alert: AlertRecord, plan: Plan, meanwhile: Meanwhile = nothing) -> None:
+        await super().open_trade(alert, plan, meanwhile)
         self._planned(plan)
 
     def append(self, entry: Entry) -> None:

@@ -15,7 +15,7 @@ from app.simulator.venue import Venue
 from app.simulator.venue_types import AlgoOrder, AlgoStatus, VenueEvent
 from app.simulator.virtual_time import VirtualClock
 from app.storage.in_memory import InMemoryJournal, JournalStore
-from app.storage.port import AlertRecord, Entry
+from app.storage.port import AlertRecord, Entry, Meanwhile, nothing
 
 LATENCY_S = 0.008
 
@@ -169,8 +169,8 @@ class HeardJournal(InMemoryJournal):
         self._heard = heard
         self._watch = watch
 
-    async def open_trade(self, alert: AlertRecord, plan: Plan) -> None:
-        await super().open_trade(alert, plan)
+    async def open_trade(self, alert: AlertRecord, plan: Plan, meanwhile: Meanwhile = nothing) -> None:
+        await super().open_trade(alert, plan, meanwhile)
         if self._watch is not None:
             self._watch.plan_written(plan)
 

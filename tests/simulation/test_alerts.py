@@ -14,7 +14,7 @@ from app.domain.instrument import Side
 from app.domain.plan import Plan, trade_id_for
 from app.domain.signal import alert_key, parse_alert
 from app.domain.trade.messages import StopBuying
-from app.storage.port import AlertRecord
+from app.storage.port import AlertRecord, Meanwhile
 
 LONG, SHORT = {"side": "BUY", **BLOCKS[Side.BUY]}, {"side": "SELL", **BLOCKS[Side.SELL]}
 
@@ -178,8 +178,8 @@ def test_a_lease_that_runs_out_while_a_plan_is_written_keeps_its_entry_back() ->
     async def story(world: World) -> None:
         opens = world.journal.open_trade
 
-        async def opens_slowly(alert: AlertRecord, plan: Plan) -> None:
-            await opens(alert, plan)
+        async def opens_slowly(alert: AlertRecord, plan: Plan, meanwhile: Meanwhile) -> None:
+            await opens(alert, plan, meanwhile)
             assert world.trader is not None
             world.trader._switches.lease_until = 0.0
 
@@ -195,8 +195,8 @@ def test_a_price_that_goes_through_the_stop_while_the_plan_is_written_is_not_bou
     async def story(world: World) -> None:
         opens = world.journal.open_trade
 
-        async def opens_slowly(alert: AlertRecord, plan: Plan) -> None:
-            await opens(alert, plan)
+        async def opens_slowly(alert: AlertRecord, plan: Plan, meanwhile: Meanwhile) -> None:
+            await opens(alert, plan, meanwhile)
             world.path = [(0, plan.stop - 20)]
             world.busy()
             await world.clock.sleep(0.2)
@@ -224,9 +224,9 @@ def test_a_reversal_and_a_new_alert_in_the_same_moment_make_one_trade(monkeypatc
     opens = HeardJournal.open_trade
 
     async def story(world: World) -> None:
-        async def slow(self: HeardJournal, alert: AlertRecord, plan: Plan) -> None:
+        async def slow(self: HeardJournal, alert: AlertRecord, plan: Plan, meanwhile: Meanwhile) -> None:
             await world.clock.sleep(0.05)  # a disk
-            await opens(self, alert, plan)
+            await opens(self, alert, plan, meanwhile)
 
         first = await world.enters()
         monkeypatch.setattr(HeardJournal, "open_trade", slow)

@@ -12,7 +12,7 @@ from app.domain.instrument import Side
 from app.domain.plan import Plan
 from app.domain.risk.rules import BreakerRules, EventRules, RampRules
 from app.storage.codec import load
-from app.storage.port import AlertRecord, JournalUnavailable, TradeClosed
+from app.storage.port import AlertRecord, JournalUnavailable, Meanwhile, TradeClosed
 from app.trader.event_calendar import BadCalendarFile
 
 DAY_MS = 86_400_000
@@ -338,8 +338,8 @@ def test_a_breaker_that_trips_while_a_plan_is_written_keeps_its_entry_back() -> 
     async def story(world: World) -> None:
         opens = world.journal.open_trade
 
-        async def opens_slowly(alert: AlertRecord, plan: Plan) -> None:
-            await opens(alert, plan)
+        async def opens_slowly(alert: AlertRecord, plan: Plan, meanwhile: Meanwhile) -> None:
+            await opens(alert, plan, meanwhile)
             desk = world.trader.risk
             desk.closed(TradeClosed("other", world.clock.wall_ms(), "stop", D, D, D, Decimal(1), Decimal(-3), {"side": "BUY"}))
 

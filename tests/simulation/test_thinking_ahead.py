@@ -15,7 +15,7 @@ from app.bus.port import AlertEnvelope
 from app.domain.risk.calendar import Calendar, HighImpactEvent
 from app.domain.signal import Alert, parse_alert
 from app.storage.port import StoredTrade
-from app.trader.planner import HOLDS_S
+from app.trader.planner import GATHERED_HOLDS_S, HOLDS_S
 
 MOVED = Decimal("85020.0")
 
@@ -141,23 +141,65 @@ def test_a_hint_heard_late_does_not_make_its_alert_young() -> None:
     simulate(story, rules=with_rules(freshness={"alert_ms": 1_000}))
 
 
-def test_a_rehearsal_is_all_of_a_trades_beginning_and_none_of_it() -> None:
+def test_while_a_plan_is_written_its_first_order_is_rehearsed_and_not_sent() -> None:
     async def story(world: World) -> None:
         rehearsed: list[object] = []
-        world.journal.rehearse = lambda alert, plan: rehearsed.extend((alert, plan))  # type: ignore[method-assign]
-        world.exchange.rehearse = rehearsed.append  # type: ignore[method-assign]
-        InMemoryInbox(world.server).announce()
-        assert rehearsed == []  # there has been no trade yet
+        world.exchange.rehearse = lambda order: rehearsed.append((order, list(world.placed)))  # type: ignore[method-assign]
         envelope = await an_alert(world)
         await put_without_hint(world, envelope)
         stored = await flattened(world, envelope.alert_id)
-        placed, rows = list(world.placed), len(world.store.notes)
-        InMemoryInbox(world.server).announce()
-        await world.clock.sleep(2.0)
-        assert rehearsed[:2] == [await world.journal.alert(envelope.alert_id), stored.plan]
-        assert isinstance(rehearsed[2], type(placed[0]))
-        assert world.placed == placed
-        assert len(world.store.notes) == rows
+        assert rehearsed == [(world.placed[0], [])]
+        assert [note.kind for note in stored.notes].count("order_sent") == len(world.placed)
+
+    simulate(story)
+
+
+def announced(world: World) -> None:
+    InMemoryInbox(world.server).announce()
+
+
+@pytest.mark.parametrize(("pause_s", "is_old"), [(GATHERED_HOLDS_S / 2, True), (GATHERED_HOLDS_S * 2, False)])
+def test_it_is_planned_from_what_was_gathered_at_its_announcement(pause_s: float, is_old: bool) -> None:
+    async def story(world: World) -> None:
+        envelope = await an_alert(world)
+        assert world.trader is not None
+        market, before = world.trader._market, world.venue.quote("BTCUSDT")
+        announced(world)
+        market.quotes["BTCUSDT"] = replace(before, bid=before.bid + 10, ask=before.ask + 10)
+        await world.clock.sleep(pause_s)
+        hinted(world, envelope)
+        await put_without_hint(world, envelope)
+        stored = await flattened(world, envelope.alert_id)
+        assert stored.plan.p0 == before.ask + (0 if is_old else 10)
+
+    simulate(story)
+
+
+def test_what_has_happened_since_its_announcement_is_not_overlooked() -> None:
+    async def story(world: World) -> None:
+        envelope = await an_alert(world)
+        announced(world)
+        await owned(world)
+        hinted(world, envelope)
+        await put_without_hint(world, envelope)
+        reply = await world.reply(envelope.alert_id)
+        assert reply is not None
+        assert reply["code"] == "symbol_owned"
+
+    simulate(story)
+
+
+def test_what_was_gathered_is_for_one_alert_alone() -> None:
+    async def story(world: World) -> None:
+        first, second = await an_alert(world, "SELL"), await an_alert(world, "BUY")
+        assert world.trader is not None
+        market, before = world.trader._market, world.venue.quote("BTCUSDT")
+        announced(world)
+        hinted(world, first)
+        market.quotes["BTCUSDT"] = replace(before, bid=before.bid + 10, ask=before.ask + 10)
+        hinted(world, second)
+        await put_without_hint(world, second)
+        assert (await flattened(world, second.alert_id)).plan.p0 == before.ask + 10
 
     simulate(story)
 
