@@ -117,7 +117,7 @@ def trader() -> None:
     from app.bus.redis import RedisInbox, RedisMarketBus
     from app.cloud.secret_store import secret_store
     from app.exchange.binance import BinanceConfig, BinanceExchange
-    from app.processors import own_processor
+    from app.processors import keep_a_processor
     from app.settings import Mode
     from app.storage.lock import sole_writer
     from app.storage.secrets import ExchangeKey
@@ -171,19 +171,19 @@ def trader() -> None:
         # A restart on the same node takes its own lease back at once; a second trader on it is kept out by the journal's lock.
         lease = RedisLease(inbox_url, "trader", f"{socket.gethostname()}:{settings.journal.path.resolve()}")
         journal = SqliteJournal(settings.journal.path)
-        await journal.open()  # its thread has begun by then, and runs beside the processor taken next
+        await journal.open()
+        keep_a_processor()  # the journal's thread has begun by now and runs beside it
         try:
-            with own_processor(awake=settings.trader.awake):
-                while not stop.is_set():
-                    key = await keys.in_force()
-                    if key is None:
-                        await wait_for_key(keys, inbox, lease, clock, stop)
-                        continue
-                    _configure_logging(settings, key.api_key, key.api_secret)
-                    trader = Trader(config_with(key), exchange_with(key), inbox, bus, journal, lease, clock, keys)
-                    await trader.run(stop)
-                    if not trader.key_changed.is_set():
-                        return
+            while not stop.is_set():
+                key = await keys.in_force()
+                if key is None:
+                    await wait_for_key(keys, inbox, lease, clock, stop)
+                    continue
+                _configure_logging(settings, key.api_key, key.api_secret)
+                trader = Trader(config_with(key), exchange_with(key), inbox, bus, journal, lease, clock, keys)
+                await trader.run(stop)
+                if not trader.key_changed.is_set():
+                    return
         finally:
             await journal.close()
             await lease.close()

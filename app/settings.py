@@ -128,12 +128,6 @@ class GatewaySettings(_Section):
     instance: str = ""
 
 
-class TraderSettings(_Section):
-    """``awake``: on a machine of four processors or more the trader's own never sleeps. It is busy all the time then."""
-
-    awake: bool = False
-
-
 class JournalSettings(_Section):
     path: Path = Path("var/journal.sqlite")
 
@@ -169,7 +163,6 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     operator: OperatorSettings = OperatorSettings()
     gateway: GatewaySettings = GatewaySettings()
-    trader: TraderSettings = TraderSettings()
     journal: JournalSettings = JournalSettings()
     secrets: SecretsSettings = SecretsSettings()
     cloud: CloudSettings = CloudSettings()

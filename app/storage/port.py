@@ -111,7 +111,7 @@ class Journal(Protocol):
 
     async def open_trade(self, alert: AlertRecord, plan: Plan, meanwhile: Meanwhile = nothing) -> None:
         """The alert and the whole plan in one durable commit. ``meanwhile`` is called in the loop while the disk writes and
-        before this returns, unless the commit fails first. Raises DuplicateAlert, JournalUnavailable."""
+        before this returns, unless the commit fails first; it must not raise. Raises DuplicateAlert, JournalUnavailable."""
 
     async def refuse(self, alert: AlertRecord) -> None:
         """An alert that makes no trade, durable. Raises DuplicateAlert."""

@@ -73,9 +73,12 @@ def write_of_plan(plan: Plan) -> Write:
 
 def _text_of(rules: TradingRules) -> str:
     """Kept: they are more than half of a plan's text, and one object in all plans of a run."""
-    if not _last_rules or _last_rules[0][0] is not rules:
-        _last_rules[:] = [(rules, dump(rules))]
-    return _last_rules[0][1]
+    for known, text in _last_rules:
+        if known is rules:
+            return text
+    text = dump(rules)
+    _last_rules[:] = [(rules, text)]
+    return text
 
 
 def write_of_state(name: str, value: Mapping[str, Any]) -> Write:

@@ -83,11 +83,13 @@ class Planner:
 
     def gather(self) -> None:
         """Something comes, not known yet what: the facts that it will most likely be planned from."""
-        made_at = self._clock.monotonic()
-        self._gathered = _Gathered(self._known(self._config.rules.symbol), self._market_view(0), made_at)
+        symbol, made_at = self._config.rules.symbol, self._clock.monotonic()
+        if not self.stale_quotes(symbol):
+            self._gathered = _Gathered(self._known(symbol), self._market_view(0), made_at)
 
     def think_ahead(self, envelope: AlertEnvelope) -> None:
         """Plan it and keep the plan; whatever is not a plan is looked at again in its turn."""
+        gathered, self._gathered = self._gathered, None
         if envelope.source != ALERT_SOURCE:
             return
         try:
@@ -96,14 +98,13 @@ class Planner:
             return
         if self.stale_quotes(alert.symbol):
             return
-        facts = self._facts_for(alert)
+        facts = self._facts_for(alert, gathered)
         market = replace(facts.market, alert_age_ms=envelope.age_ms)
         outcome = self._plan(alert, envelope, market, facts.known)
         if isinstance(outcome, Planned):
             self._ahead = _Ahead(envelope, facts.known, facts.at, outcome)
 
-    def _facts_for(self, alert: Alert) -> _Gathered:
-        gathered, self._gathered = self._gathered, None
+    def _facts_for(self, alert: Alert, gathered: _Gathered | None) -> _Gathered:
         now, is_main = self._clock.monotonic(), alert.symbol == self._config.rules.symbol
         if gathered is not None and is_main and now - gathered.at <= GATHERED_HOLDS_S:
             return gathered

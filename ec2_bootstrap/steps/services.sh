@@ -15,7 +15,7 @@ boot_unit() {
 services() {
   local redis own unit
   if [[ $1 == engine ]]; then
-    redis=inbox-redis.service own=(fastapi.socket fastapi.service trader.service bridge.service)
+    redis=inbox-redis.service own=(fastapi.socket fastapi.service trader.service quantcloud-awake.service bridge.service)
   else
     redis=market-redis.service own=(websocket.service)
   fi

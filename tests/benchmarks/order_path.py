@@ -3,7 +3,7 @@
 Ours is the whole system (gateway, inbox, trader, journal; everything durable); the peers are ``floor_app`` (nothing checked or
 stored) and ``seed_app`` (one await after another), both unchanged in ../shared/bench. All trade against one simulator that
 answers every order after a fixed delay, one alert at a time, interleaved; whichever of the three orders does so on a processor
-of its own that never sleeps, as the trader's on a node. ``make bench`` runs it; it prints a table and writes JSON on request.
+of its own that never sleeps, as the trader does on a node. ``make bench`` runs it; it prints a table and writes JSON on request.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -38,11 +39,11 @@ from app.exchange.ledger import Ledger
 from app.local.demo import ANY_PRICE
 from app.local.ports import free_port
 from app.local.stack import LocalStack, StackOptions, running_stack
-from app.processors import kept_awake
 from app.settings import load_settings
 from app.storage.sqlite import JournalReader
 
 SHARED_BENCH = Path(__file__).resolve().parents[3] / "shared" / "bench"
+AWAKE = Path(__file__).resolve().parents[2] / "ec2_bootstrap" / "bin" / "awake"
 QUANTITY = "0.010"
 GIVE_UP_S = 10.0
 QUIET_S = 0.05
@@ -168,6 +169,18 @@ async def measured(simulator: Simulator, t0: float, wants_hedges: bool) -> dict[
 
 
 @contextmanager
+def kept_awake() -> Iterator[None]:
+    """The last processor, as ``quantcloud-awake.service`` does it."""
+    helper = subprocess.Popen([str(AWAKE)])
+    os.sched_setscheduler(helper.pid, os.SCHED_IDLE, os.sched_param(0))
+    try:
+        yield
+    finally:
+        helper.kill()
+        helper.wait()
+
+
+@contextmanager
 def divided_processors(ordering: Sequence[int], others: Sequence[int], *, awake: bool) -> Iterator[None]:
     """Whoever orders runs its loop on the last processor, as the trader does on a node (``app.processors``); all others share
     the rest."""
@@ -179,7 +192,7 @@ def divided_processors(ordering: Sequence[int], others: Sequence[int], *, awake:
         os.sched_setaffinity(pid, processors[-1:])  # of its main thread
     for thread in (thread for pid in others for thread in Path(f"/proc/{pid}/task").iterdir()):
         os.sched_setaffinity(int(thread.name), processors[:-1])
-    with kept_awake(processors[-1]) if awake else nullcontext():
+    with kept_awake() if awake else nullcontext():
         yield
 
 

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -18,8 +18,19 @@ from storage_samples import a_closing, a_fill, a_note, a_plan, an_alert, an_orde
 from app.domain.instrument import Side
 from app.domain.orders import OrderStatus
 from app.storage.in_memory import InMemoryJournal, JournalStore
-from app.storage.port import DuplicateAlert, FillNote, Journal, JournalUnavailable, Note, OrderNote, StoredTrade
+from app.storage.port import (
+    DuplicateAlert,
+    FillNote,
+    Journal,
+    JournalUnavailable,
+    Meanwhile,
+    Note,
+    OrderNote,
+    StoredTrade,
+    nothing,
+)
 from app.storage.sqlite import JournalReader, SqliteJournal, writing_engine
+from app.storage.statements import Write
 
 Opener = Callable[[], Journal]
 
@@ -64,6 +75,32 @@ async def test_something_else_can_be_done_while_a_plan_is_written(journal: Journ
     with pytest.raises(DuplicateAlert):
         await journal.open_trade(an_alert(), a_plan(), lambda: done.append(0))
     assert len(done) == 1
+
+
+async def test_what_is_done_meanwhile_comes_before_the_plan_is_there(tmp_path: Path) -> None:
+    """It is told before the commit begins: afterwards the disk would have been waited for."""
+    path, looked = tmp_path / "journal.sqlite", threading.Event()
+    seen: list[int] = []
+
+    class Held(SqliteJournal):
+        def _execute(self, writes: Sequence[Write], before_commit: Meanwhile = nothing) -> None:
+            def held() -> None:
+                before_commit()
+                assert before_commit is nothing or looked.wait(10.0)
+
+            super()._execute(writes, held)
+
+    def look() -> None:
+        with sqlite3.connect(path) as reader:
+            seen.extend(reader.execute("SELECT count(*) FROM trades").fetchone())
+        looked.set()
+
+    journal = Held(path)
+    await journal.open()
+    await journal.open_trade(an_alert(), a_plan(), look)
+    assert seen == [0]
+    assert await journal.trade("trade1") is not None
+    await journal.close()
 
 
 async def test_every_plan_is_read_back_with_its_own_rules(journal: Journal) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.processors import ENOUGH
 from deployment.exchange import KEY
 from deployment.machines import Machine, MachineFailed
 from deployment.pair import Pair, pair
@@ -340,3 +341,12 @@ def test_a_node_measures_that_it_is_well(site: Pair, role: str, well: dict[str, 
         return bool(line) and json.loads(line).items() >= well.items()
 
     until("a line of vital signs", measured)
+
+
+def test_the_traders_processor_is_kept_awake_where_it_has_one(site: Pair) -> None:
+    unit = "quantcloud-awake.service"
+    assert site.engine.run("systemctl", "is-enabled", unit).strip() == "enabled"
+    has_its_own = int(site.engine.run("nproc")) >= ENOUGH
+    met = site.engine.run("systemctl", "show", "--property=ConditionResult", "--value", unit).strip()
+    assert met == ("yes" if has_its_own else "no")
+    assert site.engine.run("sh", "-c", f"systemctl is-active {unit} || true").strip() == ("active" if has_its_own else "inactive")

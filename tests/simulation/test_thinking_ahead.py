@@ -189,6 +189,26 @@ def test_what_has_happened_since_its_announcement_is_not_overlooked() -> None:
     simulate(story)
 
 
+def test_nothing_is_gathered_while_a_hedges_quote_is_old() -> None:
+    """Else a fresh one a moment later would let the alert pass, and the trade go without that hedge."""
+
+    async def story(world: World) -> None:
+        envelope = await an_alert(world)
+        assert world.trader is not None
+        market = world.trader._market
+        fresh = market.quotes["ETHUSDT"]
+        market.quotes["ETHUSDT"] = replace(fresh, time_ms=fresh.time_ms - 10_000)
+        market.quote_seen_at["ETHUSDT"] -= 10
+        announced(world)
+        market.quotes["ETHUSDT"], market.quote_seen_at["ETHUSDT"] = fresh, world.clock.monotonic()
+        hinted(world, envelope)
+        await put_without_hint(world, envelope)
+        stored = await flattened(world, envelope.alert_id)
+        assert "ETHUSDT" in {hedge.instrument.symbol for hedge in stored.plan.hedges}
+
+    simulate(story)
+
+
 def test_what_was_gathered_is_for_one_alert_alone() -> None:
     async def story(world: World) -> None:
         first, second = await an_alert(world, "SELL"), await an_alert(world, "BUY")
