@@ -188,11 +188,11 @@ def divided_processors(ordering: Sequence[int], others: Sequence[int], *, awake:
     if len(processors) < 2:
         yield
         return
-    for pid in ordering:
-        os.sched_setaffinity(pid, processors[-1:])  # of its main thread
-    for thread in (thread for pid in others for thread in Path(f"/proc/{pid}/task").iterdir()):
-        os.sched_setaffinity(int(thread.name), processors[:-1])
-    with kept_awake() if awake else nullcontext():
+    with kept_awake() if awake else nullcontext():  # begun while this process may still use the last one
+        for pid in ordering:
+            os.sched_setaffinity(pid, processors[-1:])  # of its main thread
+        for thread in (thread for pid in others for thread in Path(f"/proc/{pid}/task").iterdir()):
+            os.sched_setaffinity(int(thread.name), processors[:-1])
         yield
 
 
