@@ -22,6 +22,7 @@ LONG_RUNNING = {
     "engine": ("inbox-redis.service", "fastapi.service", "trader.service", "bridge.service", "nginx.service", "postgresql@*"),
 }
 OURS = {role: tuple(unit for unit in units if unit[0] not in "np") for role, units in LONG_RUNNING.items()}
+AWAKE = "quantcloud-awake.service"
 BROKEN, DIES = "app/trader/service.py", "        raise SystemExit(3)\n"  # what a preflight cannot see
 LOOK = "zcat -f /var/log/quantcloud/* /var/log/*user-data.log /etc/systemd/system/*.service; ps axww -o args; journalctl -q"
 ON_DISK = "grep -rlaF -e $0 /etc /home /root /var/cache /var/lib /var/log /var/tmp || true"
@@ -344,9 +345,30 @@ def test_a_node_measures_that_it_is_well(site: Pair, role: str, well: dict[str, 
 
 
 def test_the_traders_processor_is_kept_awake_where_it_has_one(site: Pair) -> None:
-    unit = "quantcloud-awake.service"
-    assert site.engine.run("systemctl", "is-enabled", unit).strip() == "enabled"
+    assert site.engine.run("systemctl", "is-enabled", AWAKE).strip() == "enabled"
     has_its_own = int(site.engine.run("nproc")) >= ENOUGH
-    met = site.engine.run("systemctl", "show", "--property=ConditionResult", "--value", unit).strip()
+    met = site.engine.run("systemctl", "show", "--property=ConditionResult", "--value", AWAKE).strip()
     assert met == ("yes" if has_its_own else "no")
-    assert site.engine.run("sh", "-c", f"systemctl is-active {unit} || true").strip() == ("active" if has_its_own else "inactive")
+
+
+def test_what_keeps_it_awake_lives_with_the_trader_and_gives_way(site: Pair) -> None:
+    """As on a machine of four processors, whatever this one has."""
+    site.engine.run(
+        "sh",
+        "-c",
+        f"mkdir -p /run/systemd/system/{AWAKE}.d; printf '[Unit]\nConditionCPUs=\n' > /run/systemd/system/{AWAKE}.d/a.conf",
+    )
+    site.engine.run("systemctl", "daemon-reload")
+    try:
+        site.engine.run("systemctl", "start", AWAKE)
+        task = site.engine.main_pid(AWAKE)
+        assert "SCHED_IDLE" in site.engine.run("chrt", "--pid", str(task))
+        site.engine.run("systemctl", "stop", "trader.service")
+        assert site.engine.run("sh", "-c", f"systemctl is-active {AWAKE} || true").strip() == "inactive"
+        site.engine.run("systemctl", "start", "trader.service")
+        until("it to be back", lambda: site.engine.run("sh", "-c", f"systemctl is-active {AWAKE} || true") == "active\n")
+    finally:
+        site.engine.run("rm", "-r", f"/run/systemd/system/{AWAKE}.d")
+        site.engine.run("systemctl", "daemon-reload")
+        site.engine.run("systemctl", "stop", AWAKE)
+    until("health", lambda: site.health().get("status") == "ok")
