@@ -1,6 +1,7 @@
 """The two worlds the exchange contract is proved in: straight on the venue, and over real sockets against its server."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from decimal import Decimal
@@ -91,7 +92,7 @@ def binance_config(simulator: RunningSimulator, **changes: object) -> BinanceCon
     return BinanceConfig(**(keys | urls | {"symbols": SYMBOLS} | changes))  # type: ignore[arg-type]
 
 
-class _OnVenue:
+class _OnVenue(ABC):
     """Its market is moved at the venue itself."""
 
     venue: Venue
@@ -104,8 +105,9 @@ class _OnVenue:
         self.venue.advance(self.venue.now_ms + ms)
         await self.touch()
 
+    @abstractmethod
     async def touch(self) -> None:
-        raise NotImplementedError
+        """Let what happened there be heard."""
 
 
 class MemoryWorld(_OnVenue):

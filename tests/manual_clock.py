@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import itertools
+from collections.abc import Callable
 
 
 class ManualClock:
@@ -31,3 +32,21 @@ class ManualClock:
             done = heapq.heappop(self._sleepers)[2]
             if not done.done():
                 done.set_result(None)
+
+
+class InstantClock:
+    """Waiting costs nothing, moves its time, and lets something happen."""
+
+    def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        self.now, self._meanwhile = 0.0, meanwhile
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall_ms(self) -> int:
+        return int(self.now * 1000)
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self._meanwhile()
+        await asyncio.sleep(0)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from manual_clock import InstantClock
 from simulated import BTC, BUY, SELL, make_venue, market, move, stop
 
 from app.simulator.fault_effects import FaultGate, NoAnswer
@@ -15,24 +16,6 @@ from app.simulator.faults import Asked, Kind, parse_plan
 from app.simulator.limits import HttpRefusal
 from app.simulator.routes import OPERATION_NAMES
 from app.simulator.venue_types import VenueError
-
-
-class InstantClock:
-    """Waiting costs nothing and moves its time."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall_ms(self) -> int:
-        return int(self.now * 1000)
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        await asyncio.sleep(0)
-
 
 NOT_EXECUTED = {Kind.REQUEST_DROP, Kind.UNKNOWN, Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.RATE_LIMIT, Kind.REFUSE}
 UNANSWERED = {Kind.ANSWER_DROP, Kind.UNKNOWN_EXECUTED, Kind.TIMEOUT_EXECUTED}

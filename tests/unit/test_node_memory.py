@@ -7,13 +7,14 @@ import socket
 import stat
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from aws_site import NAMES, OPERATOR_TOKEN, REGION, SITE, WEBHOOK_TOKEN, AwsSite, served_aws_site
+from manual_clock import InstantClock
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
@@ -110,25 +111,8 @@ def out_of_reach(how: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 HOW = ["gone", "silent", "503 ServiceUnavailable", "400 ThrottlingException", "400 ExpiredTokenException"]
 
 
-class Waiting:
-    """A clock that moves while it is slept on, and lets something happen then."""
-
-    def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
-        self.now, self._meanwhile = 0.0, meanwhile
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall_ms(self) -> int:
-        return int(self.now * 1000)
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        self._meanwhile()
-
-
 def load_node_settings(*wanted: Secret) -> NodeSettings:
-    return load(Waiting(), *wanted)
+    return load(InstantClock(), *wanted)
 
 
 def told(node: NodeSettings) -> list[str]:
@@ -168,7 +152,7 @@ def test_aws_is_waited_for_a_while_and_what_it_says_then_counts(site: AwsSite, m
     site.put_secret(NAMES.secret("webhook-token"), "another-token-of-24-chars")
     here = os.environ["AWS_ENDPOINT_URL"]
 
-    clock = Waiting(lambda: monkeypatch.setenv("AWS_ENDPOINT_URL", here))
+    clock = InstantClock(lambda: monkeypatch.setenv("AWS_ENDPOINT_URL", here))
     with gone(monkeypatch):
         node = load(clock, *TOKENS)
     assert clock.now == AGAIN_AFTER_S
